@@ -1,0 +1,43 @@
+/* The HTTP API: libwebsockets on the shared libuv loop. */
+#ifndef PD_API_API_H
+#define PD_API_API_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/err.h"
+#include "common/languages.h"
+#include "common/store.h"
+
+struct pd_api;
+struct pd_keys;
+
+struct pd_api_config {
+    uv_loop_t *loop;
+    struct pd_store *store;
+    const struct pd_languages *languages;
+    struct pd_keys *keys;       /* api/keys.h */
+    const char *listen_address; /* "127.0.0.1" */
+    int listen_port;            /* 0: any free one */
+    /* Is what runs need there? For /health and /readyz; sentence borrowed. */
+    bool (*healthy)(void *arg, const char **ret_sentence);
+    void *healthy_arg;
+};
+
+/* Listens. PD_UNAVAILABLE when the port is taken: the message names the holder
+ * where that can be found out; PD_DENIED for a listener beyond loopback without
+ * a key. */
+int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, struct pd_err *err);
+
+/* The port that it listens on. */
+int pd_api_port(const struct pd_api *api);
+
+/* Stop accepting work: /readyz says so, new runs get 503; those under way and
+ * queued go on. `drained` fires once from the loop when none is left. */
+void pd_api_drain(struct pd_api *api, void (*drained)(void *arg), void *arg);
+
+/* Ends whatever is left. `closed` fires once from the loop. */
+void pd_api_close(struct pd_api *api, void (*closed)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,18 @@
+# The agent: one static binary that any image can run as PID 1. Built by musl's
+# compiler wrapper whatever compiler the service uses; musl ships no kernel
+# headers, so the system's come last in the search order.
+find_program(MUSL_GCC musl-gcc REQUIRED)
+file(GLOB AGENT_SOURCES CONFIGURE_DEPENDS agent/*.c)
+file(GLOB AGENT_HEADERS CONFIGURE_DEPENDS agent/*.h)
+set(AGENT_BINARY ${CMAKE_BINARY_DIR}/paddock-agent)
+execute_process(COMMAND gcc -print-multiarch OUTPUT_VARIABLE MULTIARCH OUTPUT_STRIP_TRAILING_WHITESPACE)
+add_custom_command(
+  OUTPUT ${AGENT_BINARY}
+  COMMAND ${MUSL_GCC} -std=gnu11 -static -O2 -ffunction-sections -fdata-sections -Wl,--gc-sections -s
+    -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2
+    -Wimplicit-fallthrough -Wvla -Wundef -Werror -D_GNU_SOURCE -fstack-protector-strong
+    -I${PROJECT_SOURCE_DIR} -idirafter /usr/include -idirafter /usr/include/${MULTIARCH}
+    -o ${AGENT_BINARY} ${AGENT_SOURCES} ${PROJECT_SOURCE_DIR}/common/proto.c
+  DEPENDS ${AGENT_SOURCES} ${AGENT_HEADERS} common/proto.c common/proto.h
+  VERBATIM)
+add_custom_target(paddock-agent ALL DEPENDS ${AGENT_BINARY})

@@ -1,0 +1,56 @@
+/* The catalogue of languages: conf/languages.yaml.
+ *
+ *   languages:
+ *     - name: python
+ *       aliases: [py, python3]
+ *       file: main.py               # the program's file name in its workspace
+ *       compile: []                 # argv of a stage of its own, empty for none
+ *       run: [python3, -u, main.py] # argv; the run's args follow; argv[0] is looked up in PATH
+ *       version: [python3, --version]
+ *       spare: python.py            # hook in the agent volume that keeps a started
+ *                                   # interpreter waiting, "" for none
+ *       zygote: true                # spares are forked from one parent
+ *       env: {PYTHONUNBUFFERED: "1"}
+ *       spareCommand: [python3, -u, "{hook}"]  # how the spare starts; {hook} is the hook's path
+ *
+ * The catalogue is immutable once loaded. */
+#ifndef PD_COMMON_LANGUAGES_H
+#define PD_COMMON_LANGUAGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/err.h"
+#include "common/pool.h"
+
+#define PD_LANGUAGES_MAX 32
+#define PD_LANGUAGE_NAME_MAX 32
+
+struct pd_language {
+    char name[PD_LANGUAGE_NAME_MAX];
+    struct pd_strings aliases;
+    char *file;
+    struct pd_strings compile;
+    struct pd_strings run;
+    struct pd_strings version;
+    char *spare; /* "" for none */
+    struct pd_strings spare_command;
+    bool zygote;
+    struct pd_strings env; /* "NAME=value" */
+};
+
+struct pd_languages {
+    struct pd_language items[PD_LANGUAGES_MAX];
+    size_t count;
+};
+
+/* From YAML text; problems as in pool.h. The caller frees. */
+int pd_languages_parse(const char *text, size_t len, struct pd_languages **ret_languages,
+                       struct pd_problems *problems);
+void pd_languages_free(struct pd_languages *languages);
+
+/* By name or alias, exact; NULL when unknown. */
+const struct pd_language *pd_languages_find(const struct pd_languages *languages,
+                                            const char *name);
+
+#endif
