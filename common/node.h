@@ -27,7 +27,7 @@ struct pd_node {
         int64_t integer;
         double number;
         struct {
-            char *text; /* terminated; may hold NULs where it came from JSON */
+            char *text; /* terminated; may hold NULs: both notations can write them */
             size_t len; /* bytes */
         } string;
         struct {
@@ -65,6 +65,8 @@ bool pd_node_equal(const struct pd_node *a, const struct pd_node *b);
 void pd_node_add(struct pd_node *list, struct pd_node *item);
 /* Set or replace. Returns `value` for chaining. */
 struct pd_node *pd_node_set(struct pd_node *map, const char *key, struct pd_node *value);
+/* Likewise, of a key known to be absent: costs nothing however large the map. */
+struct pd_node *pd_node_append(struct pd_node *map, const char *key, struct pd_node *value);
 void pd_node_set_string(struct pd_node *map, const char *key, const char *text);
 void pd_node_set_int(struct pd_node *map, const char *key, int64_t value);
 void pd_node_set_number(struct pd_node *map, const char *key, double value);
