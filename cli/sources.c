@@ -1,0 +1,402 @@
+#include "cli/sources.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/asset.h"
+#include "common/buf.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/yaml.h"
+
+#define DOCUMENTS_MAX 256      /* pools in one file */
+#define SETTLE_MS 150          /* editors write a file in several steps */
+#define BUILT_IN "conf/default.yaml"
+
+/* One folder whose files are watched. */
+struct folder {
+    struct pd_sources *sources;
+    uv_fs_event_t event;
+    bool watched; /* `event` is an open handle */
+    bool seen;    /* it has been read at least once, */
+    dev_t dev;    /* when it was on this device */
+};
+
+struct pd_sources {
+    struct pd_store *store;
+    struct pd_schema *schema;
+    enum pd_provider_kind default_provider;
+    char *config;    /* NULL: built in */
+    char *pools_dir; /* NULL: none */
+    struct folder config_folder, pools_folder;
+    uv_timer_t settle;
+    int open_handles;
+    bool closing;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* The specs of one file, all parsed before any is put. */
+struct batch {
+    struct pd_pool_spec *specs[DOCUMENTS_MAX];
+    size_t count;
+};
+
+static void batch_fini(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        pd_pool_spec_unref(batch->specs[i]);
+}
+
+/* "file:PATH"; a path too long for a store's record keeps its end. */
+static const char *source_name(const char *path, char out[static sizeof((struct pd_pool *)0)->source])
+{
+    size_t room = sizeof((struct pd_pool *)0)->source - sizeof "file:";
+    size_t len = strlen(path);
+
+    memcpy(out, "file:", 5);
+    pd_strcpy(out + 5, room + 1, len > room ? path + len - room : path);
+    return out;
+}
+
+static int read_text(const char *path, struct pd_buf *text, struct pd_err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t n = 0;
+
+    if (fd < 0)
+        return pd_err_os(err, errno == ENOENT ? PD_NOT_FOUND : PD_DENIED, errno, "open '%s'", path);
+    for (;;) {
+        char *room = pd_buf_reserve(text, 16384, err);
+        if (!room) {
+            close(fd);
+            return pd_err_wrap(err, "read '%s'", path);
+        }
+        n = read(fd, room, 16384);
+        if (n <= 0)
+            break;
+        text->len += (size_t)n;
+    }
+    if (n < 0)
+        pd_err_os(err, PD_INTERNAL, errno, "read '%s'", path);
+    close(fd);
+    return n < 0 ? PD_INTERNAL : 0;
+}
+
+static int parse_documents(struct pd_sources *sources, const char *text, size_t len,
+                           struct batch *batch, struct pd_err *err)
+{
+    pd_autonode struct pd_node *documents = NULL;
+
+    if (pd_yaml_parse_all(text, len, &documents, err) < 0)
+        return err->kind;
+    for (size_t i = 0; i < documents->list.count; i++) {
+        struct pd_problems problems = {.count = 0};
+
+        if (documents->list.items[i]->kind == PD_NODE_NULL)
+            continue;
+        if (batch->count == DOCUMENTS_MAX)
+            return pd_err_set(err, PD_LIMIT, "more than %d pools in one file", DOCUMENTS_MAX);
+        if (pd_pool_spec_parse(sources->schema, documents->list.items[i],
+                               sources->default_provider, &batch->specs[batch->count],
+                               &problems) < 0)
+            return pd_problems_err(&problems, err);
+        batch->count++;
+    }
+    return 0;
+}
+
+/* What the pools of this file say about its newest text ("" when it is in force). */
+static void set_source_error(struct pd_store *store, const char *source, const char *text)
+{
+    struct pd_pool *pool;
+
+    for (size_t i = 0; (pool = pd_store_pool_at(store, i)); i++) {
+        if (strcmp(pool->source, source) != 0 || strcmp(pool->source_error, text) == 0)
+            continue;
+        pd_strcpy(pool->source_error, sizeof pool->source_error, text);
+        pd_store_touch(store, pool->spec->name);
+    }
+}
+
+static bool batch_has(const struct batch *batch, const char *name)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        if (strcmp(batch->specs[i]->name, name) == 0)
+            return true;
+    return false;
+}
+
+static void delete_pool(struct pd_store *store, const struct pd_pool *pool, const char *why)
+{
+    struct pd_err err;
+
+    pd_log(PD_LOG_INFO, "sources", why, "pool", pool->spec->name, "path", pool->source + 5, NULL);
+    if (pd_store_pool_delete(store, pool->spec->name, pool->source, &err) < 0)
+        pd_log(PD_LOG_ERROR, "sources", "pool not deleted", "pool", pool->spec->name, "err",
+               err.msg, NULL);
+}
+
+static void delete_absent(struct pd_store *store, const char *source, const struct batch *batch)
+{
+    struct pd_pool *pool;
+
+    for (size_t i = 0; (pool = pd_store_pool_at(store, i)); i++)
+        if (!pool->deleting && strcmp(pool->source, source) == 0 &&
+            !batch_has(batch, pool->spec->name))
+            delete_pool(store, pool, "no longer in its file");
+}
+
+static int put_all(struct pd_store *store, const char *source, const struct batch *batch,
+                   struct pd_err *err)
+{
+    int result = 0;
+
+    for (size_t i = 0; i < batch->count; i++)
+        if (pd_store_pool_put(store, batch->specs[i], source, err) < 0)
+            result = pd_err_wrap(err, "pool '%s'", batch->specs[i]->name);
+    delete_absent(store, source, batch);
+    return result;
+}
+
+/* `path` names the source; `text` is its content. */
+static int apply_text(struct pd_sources *sources, const char *path, const char *text, size_t len,
+                      struct pd_err *err)
+{
+    char source[sizeof((struct pd_pool *)0)->source];
+    struct batch batch = {.count = 0};
+    int result;
+
+    source_name(path, source);
+    result = parse_documents(sources, text, len, &batch, err);
+    if (result == 0)
+        result = put_all(sources->store, source, &batch, err);
+    batch_fini(&batch);
+    set_source_error(sources->store, source, result < 0 ? err->msg : "");
+    return result < 0 ? pd_err_wrap(err, "%s", path) : 0;
+}
+
+static int apply_file(struct pd_sources *sources, const char *path, struct pd_err *err)
+{
+    struct pd_buf text;
+    int result;
+
+    pd_buf_init(&text, PD_YAML_BYTES_MAX + 16384);
+    result = read_text(path, &text, err);
+    if (result == 0)
+        result = apply_text(sources, path, text.data ? text.data : "", text.len, err);
+    pd_buf_fini(&text);
+    return result;
+}
+
+static int apply_config(struct pd_sources *sources, struct pd_err *err)
+{
+    struct pd_asset built_in = pd_asset_find(BUILT_IN);
+
+    if (sources->config)
+        return apply_file(sources, sources->config, err);
+    if (!built_in.name)
+        return pd_err_set(err, PD_INTERNAL, "no configuration is built into this program");
+    return apply_text(sources, "built-in " BUILT_IN, (const char *)built_in.data, built_in.len, err);
+}
+
+static int is_manifest(const struct dirent *entry)
+{
+    size_t len = strlen(entry->d_name);
+
+    return entry->d_name[0] != '.' && ((len > 5 && !strcmp(entry->d_name + len - 5, ".yaml")) ||
+                                       (len > 4 && !strcmp(entry->d_name + len - 4, ".yml")));
+}
+
+static void apply_manifests(struct pd_sources *sources, struct dirent **entries, int count)
+{
+    for (int i = 0; i < count && i < PD_SOURCES_FILES_MAX; i++) {
+        pd_autofree char *path = pd_asprintf("%s/%s", sources->pools_dir, entries[i]->d_name);
+        struct pd_err err;
+
+        if (apply_file(sources, path, &err) < 0)
+            pd_log(PD_LOG_ERROR, "sources", "manifest not in force; what it said before stays",
+                   "err", err.msg, NULL);
+    }
+    if (count > PD_SOURCES_FILES_MAX)
+        pd_log(PD_LOG_ERROR, "sources", "too many manifests; the rest is left out", "path",
+               sources->pools_dir, NULL);
+}
+
+/* Whether this folder is still where it was first read: a mount that went away
+ * leaves an empty folder on another device. */
+static bool folder_is_same(struct folder *folder, const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) < 0)
+        return false;
+    if (!folder->seen)
+        folder->dev = st.st_dev;
+    folder->seen = true;
+    return folder->dev == st.st_dev;
+}
+
+/* Pools whose file below the folder does not exist any more. */
+static void delete_gone(struct pd_sources *sources)
+{
+    char prefix[sizeof((struct pd_pool *)0)->source];
+    struct pd_pool *pool;
+
+    source_name(sources->pools_dir, prefix);
+    for (size_t i = 0; (pool = pd_store_pool_at(sources->store, i)); i++) {
+        size_t len = strlen(prefix);
+        if (pool->deleting || strncmp(pool->source, prefix, len) != 0 ||
+            pool->source[len] != '/')
+            continue;
+        if (access(pool->source + 5, F_OK) < 0 && errno == ENOENT)
+            delete_pool(sources->store, pool, "its file is gone");
+    }
+}
+
+static void apply_pools_dir(struct pd_sources *sources)
+{
+    struct dirent **entries = NULL;
+    int count;
+
+    if (!sources->pools_dir)
+        return;
+    count = scandir(sources->pools_dir, &entries, is_manifest, alphasort);
+    if (count < 0) {
+        if (errno != ENOENT || sources->pools_folder.seen)
+            pd_log(PD_LOG_WARN, "sources", "folder of manifests cannot be read; its pools stay",
+                   "path", sources->pools_dir, "err", strerror(errno), NULL);
+        return;
+    }
+    if (!folder_is_same(&sources->pools_folder, sources->pools_dir)) {
+        pd_log(PD_LOG_WARN, "sources", "folder of manifests has become another one; its pools stay",
+               "path", sources->pools_dir, NULL);
+    } else {
+        apply_manifests(sources, entries, count);
+        delete_gone(sources);
+    }
+    for (int i = 0; i < count; i++)
+        free(entries[i]);
+    free(entries);
+}
+
+void pd_sources_reload(struct pd_sources *sources)
+{
+    struct pd_err err;
+
+    if (apply_config(sources, &err) < 0)
+        pd_log(PD_LOG_ERROR, "sources", "configuration not in force; what it said before stays",
+               "err", err.msg, NULL);
+    apply_pools_dir(sources);
+}
+
+/* ---- watching ---- */
+
+static void on_settled(uv_timer_t *timer)
+{
+    struct pd_sources *sources = timer->data;
+
+    pd_log(PD_LOG_INFO, "sources", "files changed; reading them again", NULL);
+    pd_sources_reload(sources);
+}
+
+static void on_changed(uv_fs_event_t *event, const char *filename, int events, int status)
+{
+    struct folder *folder = event->data;
+
+    (void)events;
+    if (status < 0 || (filename && filename[0] == '.' && filename[1] != '.'))
+        return;
+    uv_timer_start(&folder->sources->settle, on_settled, SETTLE_MS, 0);
+}
+
+static void watch_folder(struct folder *folder, uv_loop_t *loop, const char *path)
+{
+    if (uv_fs_event_init(loop, &folder->event) < 0)
+        return;
+    folder->event.data = folder;
+    folder->watched = true;
+    folder->sources->open_handles++;
+    if (uv_fs_event_start(&folder->event, on_changed, path, 0) < 0)
+        pd_log(PD_LOG_INFO, "sources", "folder is not watched; SIGHUP reads it again", "path",
+               path, NULL);
+}
+
+static void watch(struct pd_sources *sources, uv_loop_t *loop)
+{
+    uv_timer_init(loop, &sources->settle);
+    sources->settle.data = sources;
+    sources->open_handles = 1;
+    sources->config_folder.sources = sources;
+    sources->pools_folder.sources = sources;
+    if (sources->config) {
+        const char *slash = strrchr(sources->config, '/');
+        size_t len = slash ? (size_t)(slash - sources->config) : 1;
+        pd_autofree char *dir = pd_strndup(slash ? sources->config : ".", len ? len : 1);
+        watch_folder(&sources->config_folder, loop, dir);
+    }
+    if (sources->pools_dir && access(sources->pools_dir, F_OK) == 0)
+        watch_folder(&sources->pools_folder, loop, sources->pools_dir);
+}
+
+static void sources_free(struct pd_sources *sources)
+{
+    pd_schema_free(sources->schema);
+    free(sources->config);
+    free(sources->pools_dir);
+    free(sources);
+}
+
+int pd_sources_open(const struct pd_sources_config *config, struct pd_sources **ret_sources,
+                    struct pd_err *err)
+{
+    struct pd_sources *sources = PD_NEW(struct pd_sources);
+
+    sources->store = config->store;
+    sources->default_provider = config->default_provider;
+    sources->config = config->config ? pd_strdup(config->config) : NULL;
+    sources->pools_dir = config->pools_dir ? pd_strdup(config->pools_dir) : NULL;
+    if (pd_pool_schema_new(&sources->schema, err) < 0 || apply_config(sources, err) < 0) {
+        int kind = err->kind;
+        sources_free(sources);
+        return kind;
+    }
+    apply_pools_dir(sources);
+    watch(sources, config->loop);
+    *ret_sources = sources;
+    return 0;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct pd_sources *sources = handle->type == UV_TIMER
+                                     ? handle->data
+                                     : ((struct folder *)handle->data)->sources;
+    void (*closed)(void *arg) = sources->closed;
+    void *arg = sources->closed_arg;
+
+    if (--sources->open_handles > 0)
+        return;
+    sources_free(sources);
+    if (closed)
+        closed(arg);
+}
+
+void pd_sources_close(struct pd_sources *sources, void (*closed)(void *arg), void *arg)
+{
+    if (sources->closing)
+        return;
+    sources->closing = true;
+    sources->closed = closed;
+    sources->closed_arg = arg;
+    uv_close((uv_handle_t *)&sources->settle, on_handle_closed);
+    if (sources->config_folder.watched)
+        uv_close((uv_handle_t *)&sources->config_folder.event, on_handle_closed);
+    if (sources->pools_folder.watched)
+        uv_close((uv_handle_t *)&sources->pools_folder.event, on_handle_closed);
+}

@@ -1,0 +1,40 @@
+/* Pools declared in files: conf/default.yaml and every manifest under
+ * conf/pools.d/, read at start, whenever a file changes, and on demand (SIGHUP).
+ *
+ * A pool belongs to the file that brought it. It is deleted only when its
+ * manifest is gone from a folder that can be read, or its file no longer names
+ * it. A file that cannot be read or has a problem changes nothing (the config
+ * file gone is such a problem): what it last said stays in force, and the
+ * problem is logged and kept in the pool's source_error. A folder that has
+ * moved to another device (a lost mount) changes nothing either. */
+#ifndef PD_CLI_SOURCES_H
+#define PD_CLI_SOURCES_H
+
+#include <uv.h>
+
+#include "common/err.h"
+#include "common/pool.h"
+#include "common/store.h"
+
+#define PD_SOURCES_FILES_MAX 1024 /* manifests in one folder */
+
+struct pd_sources;
+
+struct pd_sources_config {
+    uv_loop_t *loop;
+    struct pd_store *store;
+    const char *config;    /* path, or NULL: the one built into the program; copied */
+    const char *pools_dir; /* folder of manifests, or NULL for none; copied */
+    enum pd_provider_kind default_provider;
+};
+
+/* Reads everything once. Fails (PD_INVALID, PD_NOT_FOUND) for the config file
+ * alone; manifests with problems are logged and left out. */
+int pd_sources_open(const struct pd_sources_config *config, struct pd_sources **ret_sources,
+                    struct pd_err *err);
+/* Read everything again. */
+void pd_sources_reload(struct pd_sources *sources);
+/* `closed` fires once from the loop. The pools stay in the store. */
+void pd_sources_close(struct pd_sources *sources, void (*closed)(void *arg), void *arg);
+
+#endif
