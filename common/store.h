@@ -143,10 +143,15 @@ struct pd_sandbox *pd_store_sandbox(struct pd_store *store, const char *id); /* 
 /* Of one pool, oldest first, for i = 0, 1, ...; NULL at the end. */
 struct pd_sandbox *pd_store_sandbox_at(struct pd_store *store, const char *pool, size_t i);
 size_t pd_store_sandbox_count(struct pd_store *store, const char *pool);
-/* Allowed moves are asserted: creating > starting > warm <> claimed, any > terminating. */
+/* Allowed moves are asserted: creating > starting > warm <> claimed, warm >
+ * starting (its link was lost and is made anew), any > terminating. */
 void pd_store_sandbox_move(struct pd_store *store, struct pd_sandbox *sandbox,
                            enum pd_sandbox_phase phase);
 void pd_store_sandbox_remove(struct pd_store *store, struct pd_sandbox *sandbox);
+
+/* Whether no second run may ever enter it: the pool asks for isolation
+ * `container`, or the sandbox can only do something weaker than the pool asks. */
+bool pd_sandbox_serves_one_run(const struct pd_pool_spec *spec, const struct pd_sandbox *sandbox);
 
 /* ---- claims ---- */
 
