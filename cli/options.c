@@ -1,0 +1,159 @@
+#include "cli/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/state.h"
+#include "common/mem.h"
+
+#define DEFAULT_LISTEN "127.0.0.1:8000"
+#define SYSTEM_CONFIG "/etc/paddock/default.yaml"
+
+const char pd_options_help[] =
+    "usage: paddock serve [docker|ecs] [flags]\n"
+    "\n"
+    "  --listen ADDR:PORT   where the API answers (PADDOCK_LISTEN; 127.0.0.1:8000)\n"
+    "  --config FILE        the default pool (PADDOCK_CONFIG; /etc/paddock/default.yaml, else built in)\n"
+    "  --pools-dir DIR      manifests of more pools (PADDOCK_POOLS_DIR; pools.d beside the config)\n"
+    "  --state-dir DIR      keys and what must last (PADDOCK_STATE_DIR; /var/lib/paddock for root,\n"
+    "                       else ~/.local/state/paddock)\n"
+    "  --log-level LEVEL    debug, info, warn or error (PADDOCK_LOG_LEVEL; info)\n"
+    "\n"
+    "A flag wins over the environment, the environment over files. The provider is\n"
+    "the argument, else SANDBOX_PROVIDER, else docker. EXECUTION_API_KEY gives the API\n"
+    "key; without one a key is made at first start: paddock key show. DOCKER_HOST says\n"
+    "where the engine is.\n"
+    "SIGTERM and SIGINT drain and stop, SIGHUP reads the files again.\n";
+
+int pd_listen_parse(const char *text, char **ret_address, int *ret_port, struct pd_err *err)
+{
+    const char *colon = strrchr(text, ':');
+    const char *digits = colon ? colon + 1 : text;
+    const char *start = text;
+    size_t len = colon ? (size_t)(colon - text) : 0;
+    char *end;
+    long port;
+
+    errno = 0;
+    port = strtol(digits, &end, 10);
+    if (*digits < '0' || *digits > '9' || *end || errno || port > 65535)
+        return pd_err_set(err, PD_INVALID, "listen address '%s': must end in a port, 0 to 65535",
+                          text);
+    if (len >= 2 && start[0] == '[' && start[len - 1] == ']') {
+        start++;
+        len -= 2;
+    } else if (memchr(start, ':', len)) {
+        return pd_err_set(err, PD_INVALID,
+                          "listen address '%s': write an IPv6 address in brackets, [::1]:8000",
+                          text);
+    }
+    *ret_address = len ? pd_strndup(start, len) : pd_strdup("127.0.0.1");
+    *ret_port = (int)port;
+    return 0;
+}
+
+/* The flag, else the environment, else the fallback (all may be NULL or ""). */
+static const char *choose(const char *flag, const char *variable, const char *fallback)
+{
+    const char *env = getenv(variable);
+
+    if (flag)
+        return flag;
+    return env && *env ? env : fallback;
+}
+
+static int parse_provider(const char *text, enum pd_provider_kind *ret_kind, struct pd_err *err)
+{
+    if (strcmp(text, "docker") == 0)
+        *ret_kind = PD_PROVIDER_DOCKER;
+    else if (strcmp(text, "ecs") == 0)
+        *ret_kind = PD_PROVIDER_ECS;
+    else
+        return pd_err_set(err, PD_INVALID, "unknown provider '%s': docker or ecs", text);
+    return 0;
+}
+
+/* pools.d beside the config file. */
+static char *sibling_pools_dir(const char *config)
+{
+    const char *slash = config ? strrchr(config, '/') : NULL;
+
+    if (!config)
+        return NULL;
+    return slash ? pd_asprintf("%.*s/pools.d", (int)(slash - config), config)
+                 : pd_strdup("pools.d");
+}
+
+struct flags {
+    const char *listen, *config, *pools_dir, *state_dir, *log_level, *provider;
+    bool help;
+};
+
+static int parse_flags(int argc, char **argv, struct flags *flags, struct pd_err *err)
+{
+    static const struct option table[] = {
+        {"listen", required_argument, NULL, 'l'},    {"config", required_argument, NULL, 'c'},
+        {"pools-dir", required_argument, NULL, 'p'}, {"state-dir", required_argument, NULL, 's'},
+        {"log-level", required_argument, NULL, 'v'}, {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+
+    opterr = 0;
+    optind = 0;
+    for (int c; (c = getopt_long(argc, argv, ":h", table, NULL)) != -1;) {
+        switch (c) {
+        case 'l': flags->listen = optarg; break;
+        case 'c': flags->config = optarg; break;
+        case 'p': flags->pools_dir = optarg; break;
+        case 's': flags->state_dir = optarg; break;
+        case 'v': flags->log_level = optarg; break;
+        case 'h': flags->help = true; break;
+        case ':': return pd_err_set(err, PD_INVALID, "%s needs a value", argv[optind - 1]);
+        default: return pd_err_set(err, PD_INVALID, "unknown flag %s", argv[optind - 1]);
+        }
+    }
+    if (argc - optind > 1)
+        return pd_err_set(err, PD_INVALID, "unexpected argument '%s'", argv[optind + 1]);
+    flags->provider = argv[optind];
+    return 0;
+}
+
+int pd_options_parse(int argc, char **argv, struct pd_options *ret_options, struct pd_err *err)
+{
+    struct pd_options *o = ret_options;
+    struct flags flags = {.help = false};
+    const char *level, *pools_dir;
+
+    *o = (struct pd_options){.log_level = PD_LOG_INFO};
+    if (parse_flags(argc, argv, &flags, err) < 0 ||
+        parse_provider(choose(flags.provider, "SANDBOX_PROVIDER", "docker"), &o->provider, err) < 0 ||
+        pd_listen_parse(choose(flags.listen, "PADDOCK_LISTEN", DEFAULT_LISTEN), &o->address,
+                        &o->port, err) < 0)
+        return PD_INVALID;
+    level = choose(flags.log_level, "PADDOCK_LOG_LEVEL", "info");
+    if (pd_log_level_parse(level, &o->log_level) < 0)
+        return pd_err_set(err, PD_INVALID, "unknown log level '%s': debug, info, warn or error",
+                          level);
+    if (choose(flags.config, "PADDOCK_CONFIG", NULL))
+        o->config = pd_strdup(choose(flags.config, "PADDOCK_CONFIG", NULL));
+    else if (access(SYSTEM_CONFIG, F_OK) == 0)
+        o->config = pd_strdup(SYSTEM_CONFIG);
+    pools_dir = choose(flags.pools_dir, "PADDOCK_POOLS_DIR", NULL);
+    o->pools_dir = pools_dir ? pd_strdup(pools_dir) : sibling_pools_dir(o->config);
+    o->state_dir = pd_state_dir(flags.state_dir);
+    o->docker_host = choose(NULL, "DOCKER_HOST", NULL);
+    o->help = flags.help;
+    return 0;
+}
+
+void pd_options_fini(struct pd_options *options)
+{
+    free(options->address);
+    free(options->config);
+    free(options->pools_dir);
+    free(options->state_dir);
+    *options = (struct pd_options){.port = 0};
+}

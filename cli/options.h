@@ -1,0 +1,33 @@
+/* What `paddock serve` is told: by flags, else the environment, else defaults. */
+#ifndef PD_CLI_OPTIONS_H
+#define PD_CLI_OPTIONS_H
+
+#include "common/err.h"
+#include "common/log.h"
+#include "common/pool.h"
+
+struct pd_options {
+    enum pd_provider_kind provider; /* argument, SANDBOX_PROVIDER, docker */
+    char *address;                  /* --listen, PADDOCK_LISTEN, 127.0.0.1; without brackets */
+    int port;                       /* likewise, 8000; 0: any free one */
+    char *config;                   /* --config, PADDOCK_CONFIG, /etc/paddock/default.yaml where
+                                       it exists, else NULL: the built-in one */
+    char *pools_dir;                /* --pools-dir, PADDOCK_POOLS_DIR, pools.d beside the config
+                                       file; NULL: none */
+    char *state_dir;                /* --state-dir, or as pd_state_dir says */
+    const char *docker_host;        /* DOCKER_HOST, NULL where it is not set; borrowed */
+    enum pd_log_level log_level;    /* --log-level, PADDOCK_LOG_LEVEL, info */
+    bool help;                      /* --help was among the flags */
+};
+
+extern const char pd_options_help[];
+
+/* argv[0] is "serve". PD_INVALID says what is wrong. Free the result either way. */
+int pd_options_parse(int argc, char **argv, struct pd_options *ret_options, struct pd_err *err);
+void pd_options_fini(struct pd_options *options);
+
+/* "8000", ":8000", "0.0.0.0:8000", "[::1]:8000", "localhost:0". The caller frees
+ * *ret_address. */
+int pd_listen_parse(const char *text, char **ret_address, int *ret_port, struct pd_err *err);
+
+#endif
