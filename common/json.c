@@ -94,8 +94,7 @@ static struct pd_node *node_from(const json_t *json)
         return node;
     case JSON_ARRAY:
         node = pd_node_list_new();
-        json_array_foreach(json, i, value)
-            pd_node_add(node, node_from(value));
+        json_array_foreach(json, i, value) pd_node_add(node, node_from(value));
         return node;
     case JSON_STRING:
         return pd_node_string_new_len(json_string_value(json), json_string_length(json));

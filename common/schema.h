@@ -1,42 +1,31 @@
 /* Validation and defaults by schema. A schema is an OpenAPI 3.0 Schema Object
- * as structural CRDs use it (type, properties, required, default, enum,
- * minimum, maximum, exclusiveMinimum, minLength, maxLength, pattern, items,
- * minItems, maxItems, additionalProperties, nullable, format, oneOf only as
- * x-kubernetes-int-or-string), so that the files in crds/ and the API's request
- * schemas are the one source of names, defaults and bounds.
+ * as structural CRDs use it, so that the files in crds/ and the API's request
+ * schemas are the one source of names, defaults and bounds:
  *
- * Formats beyond OpenAPI's own: "quantity" (256Mi, 500m; quantity.h) and
- * "duration" (30s, 5m, 1h30m), with x-paddock-minimum / x-paddock-maximum in
- * the same notation. */
+ *   type, nullable, default, enum
+ *   properties, required, additionalProperties, propertyNames, minProperties,
+ *     maxProperties, x-kubernetes-preserve-unknown-fields
+ *   items, minItems, maxItems, x-kubernetes-list-type: set (no duplicates)
+ *   minLength, maxLength (characters), pattern (POSIX extended; needs maxLength)
+ *   minimum, maximum, exclusiveMinimum, exclusiveMaximum (booleans, or numbers
+ *     as in OpenAPI 3.1)
+ *   x-kubernetes-int-or-string
+ *   format: "quantity" (256Mi, 500m) and "duration" (30s, 1h30m) are checked
+ *     (quantity.h), others only inform; bounds of these two stand in
+ *     x-kubernetes-validations, in exactly this form, which a Kubernetes API
+ *     server enforces as well:
+ *       duration(self) >= duration('1s')
+ *       quantity(string(self)).compareTo(quantity('64Mi')) <= 0
+ *   x-paddock-nul: true: strings may hold U+0000 (elsewhere that is a problem)
+ *
+ * Members that are null count as absent, unless nullable. A default is applied
+ * to a member of an object that is there: nested defaults need `default: {}`. */
 #ifndef PD_COMMON_SCHEMA_H
 #define PD_COMMON_SCHEMA_H
 
-#include <stddef.h>
-
 #include "common/err.h"
 #include "common/node.h"
-
-#define PD_PROBLEMS_MAX 16
-#define PD_PROBLEM_TEXT_MAX 320
-
-/* What is wrong with a tree: up to PD_PROBLEMS_MAX entries, e.g.
- *   path "spec.minSize", text "must be >= 0, got -3", line 12. */
-struct pd_problem {
-    char path[128];
-    char text[PD_PROBLEM_TEXT_MAX];
-    int line; /* 0 where unknown */
-};
-struct pd_problems {
-    struct pd_problem items[PD_PROBLEMS_MAX];
-    size_t count;   /* kept */
-    size_t dropped; /* found beyond those kept */
-};
-
-void pd_problems_add(struct pd_problems *problems, const char *path, int line, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-/* "spec.minSize: must be >= 0, got -3 (line 12); ..." as one err of kind
- * PD_INVALID; 0 when there is no problem. */
-int pd_problems_err(const struct pd_problems *problems, struct pd_err *err);
+#include "common/problems.h"
 
 struct pd_schema;
 
@@ -45,9 +34,10 @@ int pd_schema_new(const struct pd_node *node, struct pd_schema **ret_schema, str
     __attribute__((warn_unused_result));
 void pd_schema_free(struct pd_schema *schema);
 
-/* Check `tree` and fill in defaults, in place. Unknown members are problems
- * (with the nearest known name suggested). Adds to `problems`; returns 0 when
- * it added none, else PD_INVALID. */
+/* Check `tree` and fill in defaults, in place; numbers without a fraction become
+ * PD_NODE_INT where the type is integer. Unknown members are problems (with the
+ * nearest known name suggested). Adds to `problems`; returns 0 when it added
+ * none, else PD_INVALID. */
 int pd_schema_apply(const struct pd_schema *schema, struct pd_node *tree,
                     struct pd_problems *problems) __attribute__((warn_unused_result));
 
