@@ -76,3 +76,17 @@ size_t pd_utf8_incomplete(const char *text, size_t len)
     }
     return 0;
 }
+
+int pd_utf8_clean(const char *text, size_t len, struct pd_buf *out, struct pd_err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < len && rc == 0;) {
+        bool ok;
+        size_t step = pd_utf8_next(text + i, len - i, &ok);
+        rc = ok ? pd_buf_add(out, text + i, step, err)
+                : pd_buf_add(out, PD_UTF8_REPLACEMENT, 3, err);
+        i += step;
+    }
+    return rc;
+}

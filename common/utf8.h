@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "common/buf.h"
+#include "common/err.h"
+
 #define PD_UTF8_REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
 /* How many bytes the character at the start of `text` takes: 1..4, `len` at
@@ -20,5 +23,9 @@ size_t pd_utf8_count(const char *text, size_t len);
 /* How many bytes at the end of `text` are the beginning of a character that is
  * not complete yet: 0..3. What a stream keeps back until more arrives. */
 size_t pd_utf8_incomplete(const char *text, size_t len);
+
+/* Append, with U+FFFD for each ill-formed maximal subpart. 0 or PD_LIMIT. */
+int pd_utf8_clean(const char *text, size_t len, struct pd_buf *out, struct pd_err *err)
+    __attribute__((warn_unused_result));
 
 #endif
