@@ -1,0 +1,104 @@
+"""The engine goes down and comes back: the service stays up, says so, and recovers.
+On a dockerd of the test's own, started on roots of its own."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+from lib.engine import Engine
+from lib.service import IMAGE, Service, short_form, wait_for
+
+
+class OwnEngine:
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="pd-eng-", dir="/var/tmp")
+        self.socket = os.path.join(self.dir, "docker.sock")
+        self.process = None
+
+    def start(self):
+        log = open(os.path.join(self.dir, "log"), "a")
+        self.process = subprocess.Popen(
+            ["dockerd", "--data-root", self.dir + "/data", "--exec-root", self.dir + "/exec",
+             "-p", self.dir + "/pid", "-H", "unix://" + self.socket, "--iptables=false",
+             "--ip6tables=false", "--bridge=none"], stdout=log, stderr=log,
+            start_new_session=True)
+        wait_for(self._answers, 60)
+
+    def _answers(self):
+        """the test's own engine"""
+        try:
+            return Engine(self.socket).call("GET", "/_ping")[0] == 200
+        except OSError:
+            return False
+
+    def stop(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
+        self.process.wait(60)
+
+    def load(self, image):
+        save = subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE)
+        subprocess.run(["docker", "-H", "unix://" + self.socket, "load"], stdin=save.stdout,
+                       stdout=subprocess.DEVNULL, check=True)
+        save.wait()
+
+    def remove(self):
+        if self.process and self.process.poll() is None:
+            self.stop()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class EngineRestart(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        if os.geteuid() != 0 or not shutil.which("dockerd"):
+            raise unittest.SkipTest("a dockerd of the test's own needs root and dockerd")
+        cls.own = OwnEngine()
+        cls.addClassCleanup(cls.own.remove)
+        cls.own.start()
+        cls.own.load(IMAGE)
+
+    def health(self, service):
+        return service.request("GET", "/health")
+
+    def test_down_and_up(self):
+        with Service(short_form(1, 2), socket_path=self.own.socket) as service:
+            service.wait_sandboxes(1)
+            service.hello()
+            self.assertEqual(self.health(service).status, 200)
+            for how in (signal.SIGTERM, signal.SIGKILL):
+                self.own.stop(how)
+                down = wait_for(lambda: self.health(service).status == 503 and self.health(service),
+                                60)
+                self.assertIn("docker", down.body.decode().lower())
+                self.assertEqual(service.request("GET", "/livez").status, 200)
+                began = time.monotonic()
+                refused = service.request("POST", "/execute", {"code": "print(1)", "timeout": 5},
+                                          timeout=90)
+                self.assertIn(refused.status, (200, 503), refused)
+                if refused.status == 503:
+                    self.assertTrue(refused.headers["Retry-After"])
+                print("     answered %d in %.1f s while the engine was down"
+                      % (refused.status, time.monotonic() - began))
+                self.own.start()
+                wait_for(lambda: self.health(service).status == 200, 90)
+                service.hello()
+                wait_for(lambda: len(service.sandboxes(state="running")) == 1, 90)
+                service.hello()
+
+
+class EngineAbsent(unittest.TestCase):
+    def test_starts_without_an_engine(self):
+        with Service(short_form(1, 1), socket_path="/nonexistent/docker.sock") as service:
+            service.engine = Engine()
+            answer = wait_for(lambda: service.request("GET", "/health"), 10)
+            self.assertEqual(answer.status, 503, answer)
+            self.assertEqual(service.request("GET", "/livez").status, 200)
+            self.assertEqual(service.request("GET", "/readyz").status, 503)
+
+
+if __name__ == "__main__":
+    unittest.main()
