@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Sets up what the tests need and runs all of them:
+#
+#   ./scripts/test.sh [quick]
+#
+# Builds dev, asan, release and (for its warnings) clang; runs unit,
+# integration and fuzz corpora in dev and asan, the end-to-end tests against
+# release and asan, and, where clang has it, libFuzzer for a few seconds each.
+# "quick" leaves out asan, clang and libFuzzer. The last line is
+# "N passed, N failed, N skipped". With CI set, a skipped test that
+# tests/allowed-skips does not name counts as failed.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+for part in say packages engine image build apparmor tally; do
+    # shellcheck source=/dev/null
+    . "$ROOT/scripts/lib/$part.sh"
+done
+
+QUICK=no
+case ${1:-} in
+    quick) QUICK=yes ;;
+    '') ;;
+    *) die "unknown argument '$1'" "./scripts/test.sh [quick]" ;;
+esac
+FUZZ_SECONDS=${FUZZ_SECONDS:-10}
+LOGS=$ROOT/build/test-logs
+mkdir -p "$LOGS"
+rm -f "$LOGS"/*.log
+
+need_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+need_engine
+load_apparmor_profile
+mapfile -t images < <(configured_images "$ROOT/conf/default.yaml" "$ROOT"/conf/pools.d/*.yaml)
+for image in "${images[@]}"; do
+    need_image "$image"
+done
+
+# ctest of one preset, then its count.
+run_ctest() {
+    say "unit, integration and fuzz corpora: $1"
+    (cd "$ROOT" && ctest --preset "$1" -j 2 --no-tests=error) >"$LOGS/ctest-$1.log" 2>&1 || true
+    tally_ctest "$1" "$LOGS/ctest-$1.log" "$ROOT/build/$1/Testing/Temporary/LastTest.log"
+}
+
+# The end-to-end tests against the service of one preset.
+run_e2e() {
+    local sanitized=0
+    [ "$1" = asan ] && sanitized=1
+    say "end to end: $1"
+    PADDOCK_BINARY=$ROOT/build/$1/paddock PADDOCK_SANITIZED=$sanitized \
+        ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 \
+        python3 "$ROOT/tests/e2e/run.py" >"$LOGS/e2e-$1.log" 2>&1 || true
+    tally_e2e "$1" "$LOGS/e2e-$1.log"
+}
+
+# Every fuzz target for a while, from its corpus and what it finds.
+run_fuzzers() {
+    local target name status
+    build_preset fuzz
+    for target in "$ROOT"/build/fuzz/tests/fuzz_*; do
+        [ -f "$target" ] || continue
+        name=${target##*/fuzz_}
+        say "fuzzing $name for $FUZZ_SECONDS s"
+        mkdir -p "$ROOT/build/fuzz/found/$name"
+        status=0
+        (cd "$ROOT/build/fuzz" && "$target" -max_total_time="$FUZZ_SECONDS" -timeout=10 \
+            -artifact_prefix="$LOGS/fuzz-$name-" "found/$name" "$ROOT/tests/fuzz/corpus/$name") \
+            >"$LOGS/fuzz-$name.log" 2>&1 || status=$?
+        if [ $status -eq 0 ]; then tally_pass; else tally_fail "fuzz/$name" "$LOGS/fuzz-$name.log"; fi
+    done
+}
+
+has_libfuzzer() {
+    have clang && printf 'int LLVMFuzzerTestOneInput(const char *d, unsigned long n);
+int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return d && n > 1u << 30; }' |
+        clang -x c -fsanitize=fuzzer - -o "$LOGS/libfuzzer-probe" >/dev/null 2>&1
+}
+
+build_preset dev
+run_ctest dev
+build_preset release paddock
+run_e2e release
+if [ $QUICK = no ]; then
+    build_preset asan
+    run_ctest asan
+    run_e2e asan
+    build_preset clang
+    if has_libfuzzer; then
+        run_fuzzers
+    else
+        tally_skip fuzz/libfuzzer "clang's fuzzer runtime is not installed"
+    fi
+fi
+
+tally_print
