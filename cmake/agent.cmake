@@ -15,4 +15,4 @@ add_custom_command(
     -o ${AGENT_BINARY} ${AGENT_SOURCES} ${PROJECT_SOURCE_DIR}/common/proto.c
   DEPENDS ${AGENT_SOURCES} ${AGENT_HEADERS} common/proto.c common/proto.h
   VERBATIM)
-add_custom_target(paddock-agent ALL DEPENDS ${AGENT_BINARY})
+add_custom_target(pd_agent ALL DEPENDS ${AGENT_BINARY})

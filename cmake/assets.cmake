@@ -8,7 +8,7 @@ foreach(path ${ASSET_SPARES})
 endforeach()
 file(GLOB ASSET_FILES CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}
   ${PROJECT_SOURCE_DIR}/crds/*.yaml ${PROJECT_SOURCE_DIR}/conf/*.yaml ${PROJECT_SOURCE_DIR}/conf/*.json
-  ${PROJECT_SOURCE_DIR}/api/schemas/*.yaml)
+  ${PROJECT_SOURCE_DIR}/conf/schemas/*.yaml ${PROJECT_SOURCE_DIR}/api/schemas/*.yaml)
 foreach(path ${ASSET_FILES})
   list(APPEND ASSET_ENTRIES "${path}=${PROJECT_SOURCE_DIR}/${path}")
 endforeach()
@@ -37,4 +37,4 @@ file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/assets_table.c CONTENT "${table}" @ONL
 set_source_files_properties(${CMAKE_BINARY_DIR}/assets.S PROPERTIES OBJECT_DEPENDS "${deps}")
 add_library(pd_assets STATIC ${CMAKE_BINARY_DIR}/assets.S ${CMAKE_BINARY_DIR}/assets_table.c)
 target_link_libraries(pd_assets PRIVATE pd_flags)
-add_dependencies(pd_assets paddock-agent)
+add_dependencies(pd_assets pd_agent)
