@@ -1,4 +1,57 @@
-int main(void)
+/* paddock: a pool operator and a code-execution API in one program. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/check.h"
+#include "cli/key.h"
+#include "cli/serve.h"
+#include "common/mem.h"
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+};
+
+static const struct command commands[] = {
+    {"serve", pd_serve_main, "keep the pools and answer the API"},
+    {"check", pd_check_main, "print a configuration file in canonical form, or its problems"},
+    {"key", pd_key_main, "show the API key"},
+};
+
+static void print_help(FILE *out)
 {
-    return 0;
+    fputs("usage: paddock COMMAND [ARGUMENTS]\n\n", out);
+    for (size_t i = 0; i < PD_COUNT(commands); i++)
+        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
+    fputs("\npaddock COMMAND --help says more; paddock --version says which one this is.\n", out);
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < PD_COUNT(commands); i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+    const struct command *command = find_command(word);
+
+    if (command)
+        return command->run(argc - 1, argv + 1);
+    if (strcmp(word, "--version") == 0) {
+        puts("paddock " PD_VERSION);
+        return 0;
+    }
+    if (strcmp(word, "--help") == 0 || strcmp(word, "help") == 0) {
+        print_help(stdout);
+        return 0;
+    }
+    if (*word)
+        fprintf(stderr, "paddock: unknown command '%s'\n\n", word);
+    print_help(stderr);
+    return 2;
 }

@@ -144,7 +144,9 @@ int pd_options_parse(int argc, char **argv, struct pd_options *ret_options, stru
     pools_dir = choose(flags.pools_dir, "PADDOCK_POOLS_DIR", NULL);
     o->pools_dir = pools_dir ? pd_strdup(pools_dir) : sibling_pools_dir(o->config);
     o->state_dir = pd_state_dir(flags.state_dir);
-    o->docker_host = choose(NULL, "DOCKER_HOST", NULL);
+    o->docker.host = choose(NULL, "DOCKER_HOST", NULL);
+    o->docker.tls_verify = choose(NULL, "DOCKER_TLS_VERIFY", NULL) != NULL;
+    o->docker.cert_path = choose(NULL, "DOCKER_CERT_PATH", NULL);
     o->help = flags.help;
     return 0;
 }

@@ -15,7 +15,11 @@ struct pd_options {
     char *pools_dir;                /* --pools-dir, PADDOCK_POOLS_DIR, pools.d beside the config
                                        file; NULL: none */
     char *state_dir;                /* --state-dir, or as pd_state_dir says */
-    const char *docker_host;        /* DOCKER_HOST, NULL where it is not set; borrowed */
+    struct {
+        const char *host;      /* DOCKER_HOST; NULL where it is not set; borrowed */
+        bool tls_verify;       /* DOCKER_TLS_VERIFY is set */
+        const char *cert_path; /* DOCKER_CERT_PATH; NULL where it is not set; borrowed */
+    } docker;
     enum pd_log_level log_level;    /* --log-level, PADDOCK_LOG_LEVEL, info */
     bool help;                      /* --help was among the flags */
 };

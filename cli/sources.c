@@ -2,14 +2,13 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/asset.h"
-#include "common/buf.h"
+#include "common/file.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/yaml.h"
@@ -62,30 +61,6 @@ static const char *source_name(const char *path, char out[static sizeof((struct 
     memcpy(out, "file:", 5);
     pd_strcpy(out + 5, room + 1, len > room ? path + len - room : path);
     return out;
-}
-
-static int read_text(const char *path, struct pd_buf *text, struct pd_err *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    ssize_t n = 0;
-
-    if (fd < 0)
-        return pd_err_os(err, errno == ENOENT ? PD_NOT_FOUND : PD_DENIED, errno, "open '%s'", path);
-    for (;;) {
-        char *room = pd_buf_reserve(text, 16384, err);
-        if (!room) {
-            close(fd);
-            return pd_err_wrap(err, "read '%s'", path);
-        }
-        n = read(fd, room, 16384);
-        if (n <= 0)
-            break;
-        text->len += (size_t)n;
-    }
-    if (n < 0)
-        pd_err_os(err, PD_INTERNAL, errno, "read '%s'", path);
-    close(fd);
-    return n < 0 ? PD_INTERNAL : 0;
 }
 
 static int parse_documents(struct pd_sources *sources, const char *text, size_t len,
@@ -183,15 +158,12 @@ static int apply_text(struct pd_sources *sources, const char *path, const char *
 
 static int apply_file(struct pd_sources *sources, const char *path, struct pd_err *err)
 {
-    struct pd_buf text;
-    int result;
+    pd_autofree char *text = NULL;
+    size_t len;
 
-    pd_buf_init(&text, PD_YAML_BYTES_MAX + 16384);
-    result = read_text(path, &text, err);
-    if (result == 0)
-        result = apply_text(sources, path, text.data ? text.data : "", text.len, err);
-    pd_buf_fini(&text);
-    return result;
+    if (pd_file_read(path, PD_YAML_BYTES_MAX, &text, &len, err) < 0)
+        return err->kind;
+    return apply_text(sources, path, text, len, err);
 }
 
 static int apply_config(struct pd_sources *sources, struct pd_err *err)

@@ -10,7 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/file.h"
 #include "common/mem.h"
+
+#define PD_INSTANCE_FILE_MAX 256
 
 char *pd_state_dir(const char *flag)
 {
@@ -93,44 +96,33 @@ static int take_lock(const char *dir, int *ret_fd, struct pd_err *err)
     return 0;
 }
 
-/* Written beside and renamed, so that a crash never leaves half a name. */
-static int make_instance(const char *dir, const char *path, char *ret_name, struct pd_err *err)
+static int make_instance(const char *path, char *ret_name, struct pd_err *err)
 {
-    pd_autofree char *fresh = pd_asprintf("%s/instance.new", dir);
     unsigned char bytes[(PD_INSTANCE_BYTES - 1) / 2];
-    int fd;
+    char text[PD_INSTANCE_BYTES + 1];
 
     if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
         return pd_err_os(err, PD_INTERNAL, errno, "get random bytes");
     for (size_t i = 0; i < sizeof bytes; i++)
-        snprintf(ret_name + 2 * i, 3, "%02x", bytes[i]);
-    fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return pd_err_os(err, PD_DENIED, errno, "open '%s'", fresh);
-    if (dprintf(fd, "%s\n", ret_name) < 0 || fsync(fd) < 0 || rename(fresh, path) < 0) {
-        pd_err_os(err, PD_INTERNAL, errno, "write '%s'", path);
-        close(fd);
-        return PD_INTERNAL;
-    }
-    close(fd);
-    return 0;
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    memcpy(ret_name, text, PD_INSTANCE_BYTES);
+    text[PD_INSTANCE_BYTES - 1] = '\n';
+    return pd_file_write_atomic(path, text, PD_INSTANCE_BYTES, 0600, err);
 }
 
 static int load_instance(const char *dir, char *ret_name, struct pd_err *err)
 {
     pd_autofree char *path = pd_asprintf("%s/instance", dir);
-    char text[PD_INSTANCE_BYTES + 1] = "";
-    ssize_t n;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    pd_autofree char *text = NULL;
+    size_t len;
+    int result = pd_file_read(path, PD_INSTANCE_FILE_MAX, &text, &len, err);
 
-    if (fd < 0 && errno == ENOENT)
-        return make_instance(dir, path, ret_name, err);
-    if (fd < 0)
-        return pd_err_os(err, PD_DENIED, errno, "open '%s'", path);
-    n = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (n < PD_INSTANCE_BYTES - 1 ||
-        strspn(text, "0123456789abcdef") != PD_INSTANCE_BYTES - 1)
+    if (result == PD_NOT_FOUND)
+        return make_instance(path, ret_name, err);
+    if (result < 0)
+        return result;
+    if (strspn(text, "0123456789abcdef") != PD_INSTANCE_BYTES - 1 ||
+        text[PD_INSTANCE_BYTES - 1 + strspn(text + PD_INSTANCE_BYTES - 1, "\n")] != '\0')
         return pd_err_set(err, PD_INVALID,
                           "'%s' does not hold an instance name (16 hex digits); sandboxes of an "
                           "earlier service are found by it: restore it, or remove it to start anew",

@@ -29,7 +29,8 @@ static int clear_environment(void **state)
     (void)state;
     static const char *const names[] = {"SANDBOX_PROVIDER", "PADDOCK_LISTEN", "PADDOCK_CONFIG",
                                         "PADDOCK_POOLS_DIR", "PADDOCK_STATE_DIR",
-                                        "PADDOCK_LOG_LEVEL", "DOCKER_HOST"};
+                                        "PADDOCK_LOG_LEVEL", "DOCKER_HOST", "DOCKER_TLS_VERIFY",
+                                        "DOCKER_CERT_PATH"};
     for (size_t i = 0; i < PD_COUNT(names); i++)
         unsetenv(names[i]);
     return 0;
@@ -87,7 +88,7 @@ static void test_defaults(void **state)
     assert_string_equal(options.address, "127.0.0.1");
     assert_int_equal(options.port, 8000);
     assert_int_equal(options.log_level, PD_LOG_INFO);
-    assert_null(options.docker_host);
+    assert_null(options.docker.host);
     assert_false(options.help);
     pd_options_fini(&options);
 }
@@ -114,7 +115,7 @@ static void test_flag_wins_over_environment(void **state)
     assert_string_equal(options.config, "/env/c.yaml");
     assert_string_equal(options.pools_dir, "/env/pools.d");
     assert_string_equal(options.state_dir, "/env/state");
-    assert_string_equal(options.docker_host, "unix:///env.sock");
+    assert_string_equal(options.docker.host, "unix:///env.sock");
     assert_int_equal(options.log_level, PD_LOG_WARN);
     pd_options_fini(&options);
 

@@ -1,0 +1,346 @@
+/* Theory of operation.
+ *
+ * Starting goes through a list of parts: state folder, languages, keys, store,
+ * pools from files, API, Docker provider, controller. The API listens before
+ * the controller begins, so that a busy port costs no sandbox; requests wait
+ * for the first one like for any other. Stopping ends the API, then the
+ * controller, then the rest, one asynchronous close after another: `stop_step`
+ * is called by each `closed` and closes the next part that is still there. A
+ * start that fails half way stops the same way.
+ *
+ * A signal to stop first drains the API (nothing new is accepted, what runs may
+ * finish), for PD_SERVE_DRAIN_MS at most; a second signal cuts that short. What
+ * cannot be closed within PD_SERVE_CLOSE_MS is left to the next start, which
+ * collects it by its labels. */
+#include "cli/serve.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "api/api.h"
+#include "api/keys.h"
+#include "cli/options.h"
+#include "cli/sources.h"
+#include "cli/state.h"
+#include "common/asset.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "controller/controller.h"
+#include "controller/provider_docker.h"
+
+enum stage { STARTING, SERVING, DRAINING, CLOSING, STOPPED };
+
+struct service {
+    uv_loop_t loop;
+    struct pd_options options;
+    struct pd_state state;
+    struct pd_languages *languages;
+    struct pd_keys *keys;
+    struct pd_store *store;
+    struct pd_sources *sources;
+    struct pd_provider *docker;
+    struct pd_controller *controller;
+    struct pd_api *api;
+    uv_signal_t sigterm, sigint, sighup;
+    uv_timer_t deadline;
+    enum stage stage;
+    bool key_is_kept; /* the API key is the state folder's */
+    bool key_is_new;  /* made by this start */
+    bool left_behind; /* something did not close in time */
+};
+
+/* ---- stopping ---- */
+
+static void stop_step(void *arg);
+
+static void on_close_overdue(uv_timer_t *timer)
+{
+    struct service *service = timer->data;
+
+    pd_log(PD_LOG_WARN, "serve", "stopping takes too long; the next start collects what is left",
+           NULL);
+    service->left_behind = true;
+    uv_stop(&service->loop);
+}
+
+static void close_handles(struct service *service)
+{
+    service->stage = STOPPED;
+    uv_close((uv_handle_t *)&service->sigterm, NULL);
+    uv_close((uv_handle_t *)&service->sigint, NULL);
+    uv_close((uv_handle_t *)&service->sighup, NULL);
+    uv_close((uv_handle_t *)&service->deadline, NULL);
+}
+
+/* Close the topmost part that is still there; its `closed` comes back here. */
+static void stop_step(void *arg)
+{
+    struct service *service = arg;
+
+    if (service->api)
+        pd_api_close(PD_STEAL(service->api), stop_step, service);
+    else if (service->controller)
+        pd_controller_close(PD_STEAL(service->controller), true, stop_step, service);
+    else if (service->docker) {
+        struct pd_provider *docker = PD_STEAL(service->docker);
+        docker->ops->close(docker, stop_step, service);
+    } else if (service->sources)
+        pd_sources_close(PD_STEAL(service->sources), stop_step, service);
+    else if (service->store)
+        pd_store_close(PD_STEAL(service->store), stop_step, service);
+    else
+        close_handles(service);
+}
+
+static void stop_closing(struct service *service)
+{
+    if (service->stage >= CLOSING)
+        return;
+    service->stage = CLOSING;
+    uv_timer_start(&service->deadline, on_close_overdue, PD_SERVE_CLOSE_MS, 0);
+    stop_step(service);
+}
+
+static void on_drained(void *arg)
+{
+    stop_closing(arg);
+}
+
+static void on_drain_overdue(uv_timer_t *timer)
+{
+    pd_log(PD_LOG_WARN, "serve", "runs still under way at the end of the grace are ended", NULL);
+    stop_closing(timer->data);
+}
+
+static void on_stop_signal(uv_signal_t *handle, int signo)
+{
+    struct service *service = handle->data;
+
+    if (service->stage == DRAINING) {
+        pd_log(PD_LOG_INFO, "serve", "second signal: not waiting for runs", NULL);
+        stop_closing(service);
+    } else if (service->stage == SERVING) {
+        pd_log(PD_LOG_INFO, "serve", "stopping: finishing what was accepted", "signal",
+               signo == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
+        service->stage = DRAINING;
+        uv_timer_start(&service->deadline, on_drain_overdue, PD_SERVE_DRAIN_MS, 0);
+        pd_api_drain(service->api, on_drained, service);
+    }
+}
+
+static void on_reload_signal(uv_signal_t *handle, int signo)
+{
+    struct service *service = handle->data;
+
+    (void)signo;
+    if (service->stage != SERVING)
+        return;
+    pd_log(PD_LOG_INFO, "serve", "SIGHUP: reading the files again", NULL);
+    pd_sources_reload(service->sources);
+}
+
+/* ---- starting ---- */
+
+static void listen_signal(struct service *service, uv_signal_t *handle, uv_signal_cb cb, int signo)
+{
+    uv_signal_init(&service->loop, handle);
+    handle->data = service;
+    uv_signal_start(handle, cb, signo);
+}
+
+static void open_loop(struct service *service)
+{
+    if (uv_loop_init(&service->loop) < 0)
+        abort();
+    signal(SIGPIPE, SIG_IGN);
+    listen_signal(service, &service->sigterm, on_stop_signal, SIGTERM);
+    listen_signal(service, &service->sigint, on_stop_signal, SIGINT);
+    listen_signal(service, &service->sighup, on_reload_signal, SIGHUP);
+    uv_timer_init(&service->loop, &service->deadline);
+    service->deadline.data = service;
+}
+
+static int load_languages(struct service *service, struct pd_err *err)
+{
+    struct pd_asset text = pd_asset_find("conf/languages.yaml");
+    struct pd_problems problems = {.count = 0};
+
+    if (!text.name)
+        return pd_err_set(err, PD_INTERNAL, "no language catalogue is built into this program");
+    if (pd_languages_parse((const char *)text.data, text.len, &service->languages, &problems) < 0) {
+        pd_problems_err(&problems, err);
+        return pd_err_wrap(err, "conf/languages.yaml");
+    }
+    return 0;
+}
+
+static int open_keys(struct service *service, struct pd_err *err)
+{
+    const char *env_key = getenv("EXECUTION_API_KEY");
+    pd_autofree char *path = pd_asprintf("%s/key", service->state.dir);
+
+    service->key_is_kept = !env_key || !*env_key;
+    service->key_is_new = service->key_is_kept && access(path, F_OK) < 0;
+    return pd_keys_open(service->state.dir, env_key, &service->keys, err);
+}
+
+static int open_sources(struct service *service, struct pd_err *err)
+{
+    const struct pd_sources_config config = {
+        .loop = &service->loop,
+        .store = service->store,
+        .config = service->options.config,
+        .pools_dir = service->options.pools_dir,
+        .default_provider = service->options.provider,
+    };
+
+    return pd_sources_open(&config, &service->sources, err);
+}
+
+static bool is_healthy(void *arg, const char **ret_sentence)
+{
+    struct service *service = arg;
+
+    if (service->controller)
+        return pd_controller_is_healthy(service->controller, ret_sentence);
+    *ret_sentence = "paddock is starting or stopping";
+    return false;
+}
+
+static int open_controller(struct service *service, struct pd_err *err)
+{
+    const struct pd_docker_config docker = {
+        .host = service->options.docker.host,
+        .tls_verify = service->options.docker.tls_verify,
+        .cert_path = service->options.docker.cert_path,
+        .instance = service->state.instance,
+    };
+    struct pd_controller_config config = {
+        .loop = &service->loop,
+        .store = service->store,
+        .languages = service->languages,
+    };
+
+    if (pd_provider_docker_new(&service->loop, &docker, &service->docker, err) < 0)
+        return err->kind;
+    config.docker = service->docker;
+    service->controller = pd_controller_new(&config);
+    return 0;
+}
+
+static int open_api(struct service *service, struct pd_err *err)
+{
+    const struct pd_api_config config = {
+        .loop = &service->loop,
+        .store = service->store,
+        .languages = service->languages,
+        .keys = service->keys,
+        .listen_address = service->options.address,
+        .listen_port = service->options.port,
+        .healthy = is_healthy,
+        .healthy_arg = service,
+    };
+
+    return pd_api_open(&config, &service->api, err);
+}
+
+static int start(struct service *service, struct pd_err *err)
+{
+    if (pd_state_open(service->options.state_dir, &service->state, err) < 0 ||
+        load_languages(service, err) < 0 || open_keys(service, err) < 0)
+        return err->kind;
+    service->store = pd_store_new(&service->loop, NULL);
+    if (open_sources(service, err) < 0 || open_api(service, err) < 0 ||
+        open_controller(service, err) < 0)
+        return err->kind;
+    service->stage = SERVING;
+    return 0;
+}
+
+/* What a person who has just started it wants to know. */
+static void announce(const struct service *service)
+{
+    pd_autofree char *url = pd_asprintf(strchr(service->options.address, ':') ? "http://[%s]:%d"
+                                                                              : "http://%s:%d",
+                                        service->options.address, pd_api_port(service->api));
+
+    pd_log(PD_LOG_INFO, "serve", "serving", "url", url, "version", PD_VERSION, "state_dir",
+           service->state.dir, "instance", service->state.instance, NULL);
+}
+
+/* The key itself is shown only to a person: at its making, on a terminal. */
+static void announce_key(const struct service *service)
+{
+    pd_autofree char *path = pd_asprintf("%s/key", service->state.dir);
+    char text[PD_KEY_TEXT_MAX + 1];
+
+    if (!service->key_is_kept)
+        return;
+    pd_log(PD_LOG_INFO, "serve", "the API key is shown by: paddock key show", "path", path, NULL);
+    if (!service->key_is_new || !isatty(STDERR_FILENO) ||
+        pd_keys_load(service->state.dir, text, NULL) < 0)
+        return;
+    fprintf(stderr, "\n    API key: %s\n\n", text);
+    pd_wipe(text, sizeof text);
+}
+
+static void free_all(struct service *service)
+{
+    pd_keys_free(service->keys);
+    pd_languages_free(service->languages);
+    pd_state_close(&service->state);
+    pd_options_fini(&service->options);
+}
+
+static int run(struct service *service)
+{
+    struct pd_err err = {.kind = 0};
+    int status = 0;
+
+    open_loop(service);
+    if (start(service, &err) < 0) {
+        fprintf(stderr, "paddock: %s\n", err.msg);
+        status = err.kind == PD_INVALID ? 2 : 1;
+        stop_closing(service);
+    } else {
+        announce(service);
+        announce_key(service);
+    }
+    uv_run(&service->loop, UV_RUN_DEFAULT);
+    if (service->left_behind)
+        return 1; /* handles are still open: the process's end is what closes them */
+    uv_loop_close(&service->loop);
+    free_all(service);
+    if (status == 0)
+        pd_log(PD_LOG_INFO, "serve", "stopped", NULL);
+    return status;
+}
+
+int pd_serve_main(int argc, char **argv)
+{
+    struct service service = {.stage = STARTING};
+    struct pd_err err;
+
+    if (pd_options_parse(argc, argv, &service.options, &err) < 0) {
+        fprintf(stderr, "paddock serve: %s\n\n%s", err.msg, pd_options_help);
+        pd_options_fini(&service.options);
+        return 2;
+    }
+    if (service.options.help) {
+        fputs(pd_options_help, stdout);
+        pd_options_fini(&service.options);
+        return 0;
+    }
+    if (service.options.provider == PD_PROVIDER_ECS) {
+        fputs("paddock serve: the ECS provider is not built yet; use: paddock serve docker\n",
+              stderr);
+        pd_options_fini(&service.options);
+        return 1;
+    }
+    pd_log_level_set(service.options.log_level);
+    return run(&service);
+}
