@@ -1,0 +1,82 @@
+/* One Docker engine: what it is (version, security options) and calls to its
+ * API, by HTTP and JSON. */
+#ifndef PD_CONTROLLER_DOCKER_ENGINE_H
+#define PD_CONTROLLER_DOCKER_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/err.h"
+#include "common/node.h"
+#include "controller/docker_address.h"
+
+#define PD_DOCKER_REPLY_BYTES_MAX (64u * 1024 * 1024) /* a list of some 30,000 containers */
+#define PD_DOCKER_LINE_BYTES_MAX (256u * 1024)        /* one message of a streamed answer */
+#define PD_DOCKER_CALL_TIMEOUT_MS 60000
+
+struct pd_docker_engine;
+
+/* What the engine told of itself (SystemVersion, SystemInfo). */
+struct pd_docker_facts {
+    char api_version[8]; /* the one that we speak: "1.41" */
+    char id[96];         /* "" where it has none */
+    bool apparmor;
+    bool seccomp;
+    bool cgroup_v2;
+    bool rootless;
+};
+
+/* An answer: whole on success (2xx, 304), err otherwise, of a kind that fits its
+ * status: PD_INVALID 400, PD_DENIED 401 and 403, PD_NOT_FOUND 404, PD_CONFLICT
+ * 409, PD_LIMIT where the engine ran out of something, PD_UNAVAILABLE 5xx. The
+ * message is the engine's. Borrowed for the call. */
+struct pd_docker_answer {
+    const struct pd_node *json; /* NULL when empty, raw or streamed */
+    const char *raw;
+    size_t raw_len;
+};
+typedef void (*pd_docker_answer_cb)(void *arg, const struct pd_err *err,
+                                    const struct pd_docker_answer *answer);
+
+struct pd_docker_call {
+    const char *method;
+    const char *path;           /* after the version: "/containers/json?all=1" */
+    const struct pd_node *json; /* body; or NULL */
+    const void *tar;            /* body; or NULL */
+    size_t tar_len;
+    int64_t timeout_ms;         /* 0: PD_DOCKER_CALL_TIMEOUT_MS; negative: none */
+    int64_t stall_timeout_ms;   /* 0: none */
+    bool raw_answer;            /* do not parse it */
+    /* Streamed answers: each JSON message as it comes. on_start: once before
+     * them, when the engine has agreed. Both or neither. */
+    void (*on_start)(void *arg);
+    void (*on_message)(void *arg, const struct pd_node *message);
+};
+
+struct pd_docker_engine *pd_docker_engine_new(uv_loop_t *loop,
+                                              struct pd_docker_address *address /* taken over */);
+
+/* Calls under way end as PD_CANCELED, then `closed` fires from the loop and the
+ * engine is gone. Once. */
+void pd_docker_engine_close(struct pd_docker_engine *engine, void (*closed)(void *arg),
+                            void *arg);
+
+/* 0: cb fires exactly once from the loop. Learns the engine's facts first where
+ * they are not known. The engine's not answering makes them unknown again. */
+int pd_docker_engine_call(struct pd_docker_engine *engine, const struct pd_docker_call *call,
+                          pd_docker_answer_cb cb, void *arg, struct pd_err *err);
+
+/* Abandon the streamed call of this arg: cb fires with PD_CANCELED. Nothing
+ * happens when there is none. */
+void pd_docker_engine_cancel(struct pd_docker_engine *engine, const void *arg);
+
+/* NULL while unknown. */
+const struct pd_docker_facts *pd_docker_engine_facts(const struct pd_docker_engine *engine);
+/* Grows each time that facts are learnt: whatever was found out about an engine
+ * before may not be true of this one. */
+unsigned pd_docker_engine_generation(const struct pd_docker_engine *engine);
+const struct pd_docker_address *pd_docker_engine_address(const struct pd_docker_engine *engine);
+
+#endif
