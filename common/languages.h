@@ -1,4 +1,5 @@
-/* The catalogue of languages: conf/languages.yaml.
+/* The catalogue of languages: conf/languages.yaml, checked
+ * against conf/schemas/languages.yaml.
  *
  *   languages:
  *     - name: python
@@ -42,6 +43,7 @@ struct pd_language {
 struct pd_languages {
     struct pd_language items[PD_LANGUAGES_MAX];
     size_t count;
+    struct pd_node *node; /* the file's tree, defaults filled in */
 };
 
 /* From YAML text; problems as in pool.h. The caller frees. */
@@ -52,5 +54,9 @@ void pd_languages_free(struct pd_languages *languages);
 /* By name or alias, exact; NULL when unknown. */
 const struct pd_language *pd_languages_find(const struct pd_languages *languages,
                                             const char *name);
+
+/* A problem for each of the pool's languages that is no name of the catalogue. */
+void pd_languages_check_pool(const struct pd_languages *languages, const struct pd_pool_spec *spec,
+                             struct pd_problems *problems);
 
 #endif

@@ -26,6 +26,9 @@ struct pd_strings {
     size_t count;
 };
 
+/* Frees the items and forgets them. */
+void pd_strings_fini(struct pd_strings *strings);
+
 struct pd_pool_spec {
     char name[PD_POOL_NAME_MAX];
     enum pd_provider_kind provider;
@@ -90,6 +93,9 @@ struct pd_pool_spec {
 /* The schema of the SandboxPool manifest, compiled from the embedded CRD once
  * per process by the caller, who frees it with pd_schema_free. */
 int pd_pool_schema_new(struct pd_schema **ret_schema, struct pd_err *err);
+
+/* Whether this is the short form, `sandbox:`. */
+bool pd_pool_is_short_form(const struct pd_node *node);
 
 /* From a full manifest (kind: SandboxPool) or the short form of
  * conf/default.yaml (`sandbox:`, which means a pool named "default"). `node` is

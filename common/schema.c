@@ -8,6 +8,7 @@
 #include "common/mem.h"
 #include "common/quantity.h"
 #include "common/schema_rules.h"
+#include "common/yaml.h"
 
 #define SCHEMA_DEPTH_MAX 32
 #define BOUND_BYTES 40
@@ -146,7 +147,7 @@ static int read_format(struct pd_schema *schema, const struct keyword *keyword,
 static int read_list_type(struct pd_schema *schema, const struct keyword *keyword,
                           const struct pd_node *value, struct pd_err *err)
 {
-    static const char *const names[] = {"atomic", "set"};
+    static const char *const names[] = {"atomic", "set", "map"};
     int type = index_of(value, names, PD_COUNT(names));
 
     if (type < 0)
@@ -397,6 +398,16 @@ int pd_schema_new(const struct pd_node *node, struct pd_schema **ret_schema, str
     schema->owned = copy;
     *ret_schema = schema;
     return 0;
+}
+
+int pd_schema_new_asset(const char *name, struct pd_schema **ret_schema, struct pd_err *err)
+{
+    pd_autonode struct pd_node *node = NULL;
+    int rc = pd_yaml_parse_asset(name, &node, err);
+
+    if (rc == 0)
+        rc = pd_schema_new(node, ret_schema, err);
+    return rc < 0 ? pd_err_wrap(err, "%s", name) : 0;
 }
 
 void pd_schema_free(struct pd_schema *schema)

@@ -32,10 +32,13 @@ struct pd_schema;
 /* Compile. `node` is copied. PD_INVALID names what it does not understand. */
 int pd_schema_new(const struct pd_node *node, struct pd_schema **ret_schema, struct pd_err *err)
     __attribute__((warn_unused_result));
+/* Likewise, from a YAML file built into the program (asset.h). */
+int pd_schema_new_asset(const char *name, struct pd_schema **ret_schema, struct pd_err *err)
+    __attribute__((warn_unused_result));
 void pd_schema_free(struct pd_schema *schema);
 
 /* Check `tree` and fill in defaults, in place; numbers without a fraction become
- * PD_NODE_INT where the type is integer. Unknown members are problems (with the
+ * PD_NODE_INT where the type is integer, fractional quantities strings. Unknown members are problems (with the
  * nearest known name suggested). Adds to `problems`; returns 0 when it added
  * none, else PD_INVALID. */
 int pd_schema_apply(const struct pd_schema *schema, struct pd_node *tree,

@@ -400,6 +400,17 @@ static void to_integer(struct pd_node *node)
     node->integer = (int64_t)number;
 }
 
+/* 0.5 of a quantity: as good as "0.5", which is how it can be kept. */
+static void to_string(struct pd_node *node)
+{
+    char number[PD_JSON_NUMBER_BYTES];
+    const char *text = pd_json_number(node->number, number);
+
+    node->kind = PD_NODE_STRING;
+    node->string.len = strlen(text);
+    node->string.text = pd_strdup(text);
+}
+
 static bool type_fits(const struct pd_schema *schema, enum pd_node_kind kind)
 {
     static const unsigned kinds[] = {
@@ -424,6 +435,8 @@ static void apply(const struct pd_schema *schema, struct pd_node *node, const st
 {
     if (node->kind == PD_NODE_NUMBER && (schema->type == PD_TYPE_INTEGER || schema->int_or_string))
         to_integer(node);
+    if (node->kind == PD_NODE_NUMBER && schema->format == PD_FORMAT_QUANTITY)
+        to_string(node);
     if (!type_fits(schema, node->kind)) {
         report_type(schema, node, trail);
         return;

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <yaml.h>
 
-#include "common/json.h"
+#include "common/asset.h"
 #include "common/mem.h"
 #include "common/utf8.h"
 
@@ -522,4 +522,15 @@ int pd_yaml_parse(const char *text, size_t len, struct pd_node **ret_node, struc
     if (rc == 0)
         *ret_node = node ? PD_STEAL(node) : pd_node_null_new();
     return rc;
+}
+
+int pd_yaml_parse_asset(const char *name, struct pd_node **ret_node, struct pd_err *err)
+{
+    struct pd_asset asset = pd_asset_find(name);
+
+    if (!asset.name)
+        return pd_err_set(err, PD_INTERNAL, "%s is not built in", name);
+    if (pd_yaml_parse((const char *)asset.data, asset.len, ret_node, err) < 0)
+        return pd_err_wrap(err, "%s", name);
+    return 0;
 }

@@ -23,6 +23,10 @@ int pd_yaml_parse(const char *text, size_t len, struct pd_node **ret_node, struc
 int pd_yaml_parse_all(const char *text, size_t len, struct pd_node **ret_list, struct pd_err *err)
     __attribute__((warn_unused_result));
 
+/* A file built into the program (asset.h). PD_INTERNAL when there is none. */
+int pd_yaml_parse_asset(const char *name, struct pd_node **ret_node, struct pd_err *err)
+    __attribute__((warn_unused_result));
+
 /* Block style, member order kept; parses back to an equal tree. Texts that
  * YAML 1.1 would take for booleans are quoted; bytes that are not UTF-8 become
  * U+FFFD. 0 or PD_LIMIT. */

@@ -1,0 +1,212 @@
+#include "common/languages.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "common/schema.h"
+#include "common/yaml.h"
+
+static struct pd_strings texts_of(const struct pd_node *list)
+{
+    struct pd_strings texts = {.count = pd_node_count(list)};
+
+    texts.items = pd_calloc(texts.count + 1, sizeof *texts.items);
+    for (size_t i = 0; i < texts.count; i++)
+        texts.items[i] = pd_strdup(pd_node_text(list->list.items[i], ""));
+    return texts;
+}
+
+static struct pd_strings env_of(const struct pd_node *map)
+{
+    struct pd_strings env = {.count = pd_node_count(map)};
+
+    env.items = pd_calloc(env.count + 1, sizeof *env.items);
+    for (size_t i = 0; i < env.count; i++) {
+        const struct pd_member *member = &map->map.members[i];
+        env.items[i] = pd_asprintf("%s=%s", member->key, pd_node_text(member->value, ""));
+    }
+    return env;
+}
+
+static void decode(const struct pd_node *node, struct pd_language *language)
+{
+    pd_strcpy(language->name, sizeof language->name, pd_node_text(pd_node_get(node, "name"), ""));
+    language->aliases = texts_of(pd_node_get(node, "aliases"));
+    language->file = pd_strdup(pd_node_text(pd_node_get(node, "file"), ""));
+    language->compile = texts_of(pd_node_get(node, "compile"));
+    language->run = texts_of(pd_node_get(node, "run"));
+    language->version = texts_of(pd_node_get(node, "version"));
+    language->spare = pd_strdup(pd_node_text(pd_node_get(node, "spare"), ""));
+    language->spare_command = texts_of(pd_node_get(node, "spareCommand"));
+    language->zygote = pd_node_bool(pd_node_get(node, "zygote"), false);
+    language->env = env_of(pd_node_get(node, "env"));
+}
+
+static void language_fini(struct pd_language *language)
+{
+    pd_strings_fini(&language->aliases);
+    free(language->file);
+    pd_strings_fini(&language->compile);
+    pd_strings_fini(&language->run);
+    pd_strings_fini(&language->version);
+    free(language->spare);
+    pd_strings_fini(&language->spare_command);
+    pd_strings_fini(&language->env);
+}
+
+/* ---- what no single field tells ---- */
+
+static bool answers_to(const struct pd_language *language, const char *name)
+{
+    for (size_t i = 0; i < language->aliases.count; i++) {
+        if (strcmp(language->aliases.items[i], name) == 0)
+            return true;
+    }
+    return strcmp(language->name, name) == 0;
+}
+
+/* Whether one before the i-th answers to a name already. */
+static void check_name(const struct pd_languages *languages, size_t i, const char *name,
+                       const char *path, int line, struct pd_problems *problems)
+{
+    for (size_t j = 0; j < i; j++) {
+        if (answers_to(&languages->items[j], name))
+            pd_problems_add(problems, path, line, "%s is taken by %s", name,
+                            languages->items[j].name);
+    }
+}
+
+static void check_names(const struct pd_languages *languages, size_t i, int line,
+                        struct pd_problems *problems)
+{
+    const struct pd_language *language = &languages->items[i];
+    char path[64];
+
+    snprintf(path, sizeof path, "languages[%zu].name", i);
+    check_name(languages, i, language->name, path, line, problems);
+    snprintf(path, sizeof path, "languages[%zu].aliases", i);
+    for (size_t j = 0; j < language->aliases.count; j++)
+        check_name(languages, i, language->aliases.items[j], path, line, problems);
+}
+
+static void check_spare(const struct pd_language *language, size_t i, int line,
+                        struct pd_problems *problems)
+{
+    char path[64];
+    bool has_hook = false;
+
+    for (size_t j = 0; j < language->spare_command.count; j++)
+        has_hook |= strstr(language->spare_command.items[j], "{hook}") != NULL;
+    snprintf(path, sizeof path, "languages[%zu].spareCommand", i);
+    if (*language->spare && !has_hook)
+        pd_problems_add(problems, path, line, "must name {hook} where there is a spare");
+    snprintf(path, sizeof path, "languages[%zu].zygote", i);
+    if (language->zygote && !*language->spare)
+        pd_problems_add(problems, path, line, "needs a spare");
+}
+
+static void check_command(const struct pd_strings *command, size_t i, const char *what, int line,
+                          struct pd_problems *problems)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "languages[%zu].%s[0]", i, what);
+    if (command->count > 0 && !*command->items[0])
+        pd_problems_add(problems, path, line, "must not be empty");
+}
+
+/* ---- parsing ---- */
+
+static int read_tree(const char *text, size_t len, struct pd_node **ret_tree,
+                     struct pd_problems *problems)
+{
+    struct pd_schema *schema;
+    pd_autonode struct pd_node *tree = NULL;
+    struct pd_err err;
+    int rc;
+
+    if (pd_yaml_parse(text, len, &tree, &err) < 0 ||
+        pd_schema_new_asset("conf/schemas/languages.yaml", &schema, &err) < 0) {
+        pd_problems_add(problems, "", 0, "%.300s", err.msg);
+        return PD_INVALID;
+    }
+    rc = pd_schema_apply(schema, tree, problems);
+    pd_schema_free(schema);
+    if (rc == 0)
+        *ret_tree = PD_STEAL(tree);
+    return rc;
+}
+
+static void add_language(struct pd_languages *languages, const struct pd_node *node,
+                         struct pd_problems *problems)
+{
+    size_t i = languages->count;
+    struct pd_language *language = &languages->items[i];
+
+    decode(node, language);
+    check_names(languages, i, node->line, problems);
+    check_spare(language, i, node->line, problems);
+    check_command(&language->run, i, "run", node->line, problems);
+    check_command(&language->compile, i, "compile", node->line, problems);
+    check_command(&language->version, i, "version", node->line, problems);
+    languages->count++;
+}
+
+int pd_languages_parse(const char *text, size_t len, struct pd_languages **ret_languages,
+                       struct pd_problems *problems)
+{
+    struct pd_languages *languages = PD_NEW(struct pd_languages);
+    size_t before = problems->count + problems->dropped;
+    int rc = read_tree(text, len, &languages->node, problems);
+    const struct pd_node *list = pd_node_get(languages->node, "languages");
+
+    for (size_t i = 0; i < pd_node_count(list) && i < PD_LANGUAGES_MAX; i++)
+        add_language(languages, list->list.items[i], problems);
+    if (rc < 0 || problems->count + problems->dropped > before) {
+        pd_languages_free(languages);
+        return PD_INVALID;
+    }
+    *ret_languages = languages;
+    return 0;
+}
+
+void pd_languages_free(struct pd_languages *languages)
+{
+    if (!languages)
+        return;
+    for (size_t i = 0; i < languages->count; i++)
+        language_fini(&languages->items[i]);
+    pd_node_free(languages->node);
+    free(languages);
+}
+
+const struct pd_language *pd_languages_find(const struct pd_languages *languages, const char *name)
+{
+    for (size_t i = 0; i < languages->count; i++) {
+        if (answers_to(&languages->items[i], name))
+            return &languages->items[i];
+    }
+    return NULL;
+}
+
+void pd_languages_check_pool(const struct pd_languages *languages, const struct pd_pool_spec *spec,
+                             struct pd_problems *problems)
+{
+    const char *names[PD_LANGUAGES_MAX], *nearest;
+
+    for (size_t i = 0; i < languages->count; i++)
+        names[i] = languages->items[i].name;
+    for (size_t i = 0; i < spec->languages.count; i++) {
+        const char *given = spec->languages.items[i];
+        const struct pd_language *found = pd_languages_find(languages, given);
+        char path[64];
+        if (found && strcmp(found->name, given) == 0)
+            continue;
+        nearest = found ? found->name : pd_nearest(given, names, languages->count);
+        snprintf(path, sizeof path, "spec.languages[%zu]", i);
+        pd_problems_add(problems, path, 0, "%s is not in the catalogue of languages%s%s%s", given,
+                        nearest ? "; did you mean " : "", nearest ? nearest : "",
+                        nearest ? "?" : "");
+    }
+}
