@@ -17,6 +17,7 @@ struct pd_controller_config {
     const struct pd_languages *languages;
     struct pd_provider *docker; /* NULL where not configured */
     struct pd_provider *ecs;    /* likewise */
+    struct pd_time (*fixed_now)(void); /* a clock for tests, NULL for pd_time_now */
 };
 
 /* Starts at once: lists, adopts or collects what an earlier life left, then

@@ -594,7 +594,7 @@ void pd_decide(const struct pd_pool_spec *spec, const struct pd_view *view, stru
 {
     struct census census = {.spec = spec, .view = view, .now = now, .plan = ret_plan};
 
-    *ret_plan = (struct pd_plan){0};
+    memset(ret_plan, 0, sizeof *ret_plan); /* padding too: statuses are compared as bytes */
     take_census(&census);
     if (view->deleting)
         drain(&census);

@@ -69,7 +69,8 @@ struct pd_provider_ops {
     /* Idempotent: success when it is gone, however it went. */
     int (*destroy)(struct pd_provider *provider, const char *provider_id, pd_provider_done_cb cb,
                    void *arg, struct pd_err *err);
-    /* Deliver events until close. Called once. Says UP or DOWN first. */
+    /* Deliver events, UP or DOWN first, until close or until called again with
+     * a NULL cb. */
     void (*watch)(struct pd_provider *provider, pd_provider_event_cb cb, void *arg);
     /* A byte stream to the agent; the callback's receiver owns it. */
     int (*link)(struct pd_provider *provider, const char *provider_id, pd_provider_link_cb cb,

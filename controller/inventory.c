@@ -1,0 +1,247 @@
+/* What exists at a provider, joined with the store. The list is the truth about
+ * existence, the store about purpose:
+ *
+ *   in both            the record learns what it did not know (its provider id,
+ *                      that it is dead)
+ *   at the provider    a leftover of an earlier life: adopted when it runs and
+ *                      its pool is there, else destroyed
+ *   in the store       lost: its record ends, unless it is only too new
+ *
+ * A provider is listed when it comes up, when something does not add up, and
+ * every few minutes in case an event was missed. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/strmap.h"
+#include "controller/state.h"
+
+#define RESYNC_MS (3 * 60 * 1000)
+#define LIST_PAUSE_MS 1000
+#define LIST_TIMEOUT_MS (60 * 1000)
+/* After a start the sources of pools need a moment; what belongs to none of
+ * them by then is a leftover. */
+#define STRAY_GRACE_MS 3000
+
+/* ---- strays ---- */
+
+static void on_stray_destroyed(void *arg, const struct pd_err *err)
+{
+    struct pd_op *op = arg;
+
+    if (op->controller && err) {
+        pd_log(PD_LOG_WARN, "controller", "leftover not destroyed, will try again", "id", op->id,
+               "err", err->msg, NULL);
+        pd_expect_met(op->controller->expect, op->id, PD_EXPECT_VANISH);
+        pd_inventory_request(op->at);
+    }
+    pd_op_free(op);
+}
+
+void pd_inventory_destroy_stray(struct pd_provider_state *at, const char *id,
+                                const char *provider_id, const char *why)
+{
+    struct pd_controller *controller = at->controller;
+    struct pd_op *op;
+    struct pd_err err;
+
+    pd_log(PD_LOG_INFO, "controller", "leftover destroyed", "id", id, "reason", why, NULL);
+    pd_expect_set(controller->expect, id, PD_EXPECT_VANISH, controller->now());
+    op = pd_op_new(at, PD_OP_DESTROY, id);
+    if (at->provider->ops->destroy(at->provider, provider_id, on_stray_destroyed, op, &err) < 0) {
+        pd_op_free(op);
+        pd_expect_met(controller->expect, id, PD_EXPECT_VANISH);
+        pd_inventory_request(at);
+    }
+}
+
+/* Exists, and no record knows it. */
+static void take_stray(struct pd_provider_state *at, const struct pd_instance *instance)
+{
+    struct pd_controller *controller = at->controller;
+    struct pd_pool *pool = pd_store_pool(controller->store, instance->pool);
+    struct pd_time now = controller->now();
+    struct pd_time grace_ends = pd_time_add_ms(controller->started, STRAY_GRACE_MS);
+
+    if (pd_expect_is_pending(controller->expect, instance->id, PD_EXPECT_VANISH, now))
+        return;
+    if (instance->phase == PD_INSTANCE_DEAD)
+        pd_inventory_destroy_stray(at, instance->id, instance->provider_id, "it is dead");
+    else if (instance->phase == PD_INSTANCE_CREATED)
+        pd_inventory_destroy_stray(at, instance->id, instance->provider_id, "it was never started");
+    else if (pool && &controller->providers[pool->spec->provider] == at)
+        pd_life_adopt(controller, pool, instance);
+    else if (!pd_time_before(now, grace_ends))
+        pd_inventory_destroy_stray(at, instance->id, instance->provider_id, "its pool is unknown");
+    else {
+        at->list_wanted = true;
+        pd_controller_enqueue_at(controller, at->key, grace_ends);
+    }
+}
+
+/* ---- the join ---- */
+
+static void meet(struct pd_provider_state *at, struct pd_sandbox *sandbox,
+                 const struct pd_instance *instance)
+{
+    bool unanswered = sandbox->provider_id[0] == '\0';
+
+    pd_expect_met(at->controller->expect, sandbox->id, PD_EXPECT_APPEAR);
+    if (!unanswered && strcmp(sandbox->provider_id, instance->provider_id) != 0) {
+        if (instance->phase != PD_INSTANCE_DEAD)
+            pd_inventory_destroy_stray(at, instance->id, instance->provider_id, "it is a double");
+        return;
+    }
+    if (sandbox->phase == PD_SANDBOX_TERMINATING && unanswered)
+        pd_life_found(sandbox, instance->provider_id);
+    else if (instance->phase == PD_INSTANCE_DEAD && !unanswered)
+        pd_life_dead(sandbox, instance->reason);
+}
+
+static bool is_at(const struct pd_sandbox *sandbox, const struct pd_provider_state *at)
+{
+    const struct pd_sandbox_state *state = sandbox->controller_data;
+
+    return state && state->at == at;
+}
+
+/* Not in a list that was asked for after it had been made. */
+static void miss(struct pd_provider_state *at, struct pd_sandbox *sandbox)
+{
+    struct pd_controller *controller = at->controller;
+    const struct pd_sandbox_state *state = sandbox->controller_data;
+    bool ends = sandbox->phase == PD_SANDBOX_TERMINATING;
+    struct pd_time known_since = ends ? sandbox->phase_since : sandbox->created;
+
+    if (state->op == PD_OP_CREATE || state->op == PD_OP_DESTROY ||
+        !pd_time_before(known_since, at->list_begun))
+        return;
+    if (ends)
+        pd_life_remove(sandbox);
+    else if (sandbox->phase != PD_SANDBOX_CREATING &&
+             !pd_expect_is_pending(controller->expect, sandbox->id, PD_EXPECT_APPEAR,
+                                   controller->now()))
+        pd_life_dead(sandbox, "it vanished");
+}
+
+static void miss_absent(struct pd_provider_state *at, const struct pd_strmap *present)
+{
+    struct pd_controller *controller = at->controller;
+    struct pd_pool *pool;
+
+    for (size_t i = 0; (pool = pd_store_pool_at(controller->store, i)); i++) {
+        for (size_t j = pd_store_sandbox_count(controller->store, pool->spec->name); j-- > 0;) {
+            struct pd_sandbox *sandbox =
+                pd_store_sandbox_at(controller->store, pool->spec->name, j);
+            if (is_at(sandbox, at) && !pd_strmap_get(present, sandbox->id))
+                miss(at, sandbox);
+        }
+        pd_controller_enqueue(controller, pool->spec->name);
+    }
+}
+
+static int by_age(const void *a, const void *b)
+{
+    const struct pd_instance *first = *(const struct pd_instance *const *)a;
+    const struct pd_instance *second = *(const struct pd_instance *const *)b;
+
+    return (first->created_wall_ms > second->created_wall_ms) -
+           (first->created_wall_ms < second->created_wall_ms);
+}
+
+static void join(struct pd_provider_state *at, const struct pd_instance *instances, size_t count)
+{
+    const struct pd_instance **sorted = pd_calloc(count, sizeof(*sorted));
+    struct pd_strmap present = {0};
+
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = &instances[i];
+    qsort(sorted, count, sizeof(*sorted), by_age);
+    for (size_t i = 0; i < count; i++) {
+        struct pd_sandbox *sandbox = pd_store_sandbox(at->controller->store, sorted[i]->id);
+        if (!pd_strmap_get(&present, sorted[i]->id))
+            pd_strmap_add(&present, sorted[i]->id, (void *)(uintptr_t)sorted[i]);
+        if (sandbox && is_at(sandbox, at))
+            meet(at, sandbox, sorted[i]);
+        else if (!sandbox)
+            take_stray(at, sorted[i]);
+    }
+    miss_absent(at, &present);
+    pd_strmap_fini(&present);
+    free(sorted);
+}
+
+/* ---- listing ---- */
+
+static void on_listed(void *arg, const struct pd_err *err, const struct pd_instance *instances,
+                      size_t count)
+{
+    struct pd_op *op = arg;
+    struct pd_provider_state *at = op->at;
+    struct pd_controller *controller = op->controller;
+    bool heard = controller && op->serial == at->list_serial && at->listing;
+
+    pd_op_free(op);
+    if (!heard)
+        return;
+    at->listing = false;
+    if (err) {
+        pd_log(PD_LOG_WARN, "controller", "provider not listed, will try again", "provider",
+               at->provider->ops->name, "err", err->msg, NULL);
+        pd_strcpy(at->error, sizeof at->error, err->msg);
+        pd_workqueue_add_rate_limited(controller->queue, at->key, controller->now());
+        at->list_wanted = true;
+        return;
+    }
+    pd_workqueue_forget(controller->queue, at->key);
+    if (!at->listed)
+        pd_log(PD_LOG_INFO, "controller", "provider listed", "provider", at->provider->ops->name,
+               "sandboxes", PD_NUM(count), NULL);
+    at->listed = true;
+    at->error[0] = '\0';
+    pd_expect_prune(controller->expect, controller->now());
+    join(at, instances, count);
+    pd_controller_enqueue_at(controller, at->key, pd_time_add_ms(controller->now(), RESYNC_MS));
+}
+
+static void begin_list(struct pd_provider_state *at, struct pd_time now)
+{
+    struct pd_op *op = pd_op_new(at, PD_OP_NONE, at->key);
+    struct pd_err err = {0};
+
+    op->serial = ++at->list_serial;
+    at->listing = true;
+    at->list_wanted = false;
+    at->list_begun = now;
+    pd_controller_enqueue_at(at->controller, at->key, pd_time_add_ms(now, LIST_TIMEOUT_MS));
+    if (at->provider->ops->list(at->provider, on_listed, op, &err) < 0)
+        on_listed(op, &err, NULL, 0);
+}
+
+void pd_inventory_request(struct pd_provider_state *at)
+{
+    if (at->list_wanted)
+        return;
+    at->list_wanted = true;
+    pd_controller_enqueue(at->controller, at->key);
+}
+
+void pd_inventory_step(struct pd_provider_state *at)
+{
+    struct pd_time now = at->controller->now();
+    int64_t since_ms = pd_time_ms_between(at->list_begun, now);
+    bool first = !pd_time_is_set(at->list_begun);
+
+    if (at->listing && since_ms >= LIST_TIMEOUT_MS) {
+        at->listing = false;
+        at->list_wanted = true;
+    }
+    if (!at->up || at->listing)
+        return;
+    if (first || !at->listed || since_ms >= RESYNC_MS || (at->list_wanted && since_ms >= LIST_PAUSE_MS))
+        begin_list(at, now);
+    else if (at->list_wanted)
+        pd_controller_enqueue_at(at->controller, at->key,
+                                 pd_time_add_ms(at->list_begun, LIST_PAUSE_MS));
+}

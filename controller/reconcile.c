@@ -1,0 +1,300 @@
+/* One pool: look at everything, decide, act. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "controller/decide.h"
+#include "controller/state.h"
+
+/* What a sandbox takes to start, before one has been measured. */
+static const int64_t start_guess_ms[] = {
+    [PD_PROVIDER_DOCKER] = 500,
+    [PD_PROVIDER_ECS] = 60 * 1000,
+};
+
+struct pd_pool_state *pd_pool_state_of(struct pd_pool *pool)
+{
+    struct pd_pool_state *state = pool->controller_data;
+
+    if (state)
+        return state;
+    state = PD_NEW(struct pd_pool_state);
+    state->start_ms = start_guess_ms[pool->spec->provider];
+    pool->controller_data = state;
+    return state;
+}
+
+/* ---- view ---- */
+
+static bool is_last_run(const struct pd_pool_spec *spec, const struct pd_sandbox *sandbox)
+{
+    return pd_sandbox_serves_one_run(spec, sandbox) ||
+           (spec->recycle.after_runs > 0 &&
+            sandbox->runs + 1 >= (uint32_t)spec->recycle.after_runs);
+}
+
+static struct pd_view_member view_member(const struct pd_pool_spec *spec,
+                                         const struct pd_sandbox *sandbox)
+{
+    bool claimed = sandbox->phase == PD_SANDBOX_CLAIMED;
+
+    return (struct pd_view_member){
+        .id = sandbox->id,
+        .template_hash = sandbox->template_hash,
+        .phase = sandbox->phase,
+        .phase_since = sandbox->phase_since,
+        .created = sandbox->created,
+        .spent = sandbox->recycle || (claimed && is_last_run(spec, sandbox)),
+        .bound = sandbox->key_id[0] != '\0' && !spec->recycle.share,
+    };
+}
+
+static struct pd_view_member *view_members(struct pd_store *store, const struct pd_pool *pool,
+                                           size_t count)
+{
+    struct pd_view_member *members = pd_calloc(count, sizeof *members);
+
+    for (size_t i = 0; i < count; i++)
+        members[i] = view_member(pool->spec, pd_store_sandbox_at(store, pool->spec->name, i));
+    return members;
+}
+
+/* Runs that wait although sandboxes are idle, for those serve other keys. */
+static void note_blocked(struct pd_pool_state *state, const struct pd_demand *demand)
+{
+    uint64_t refused = demand->no_sandbox_for_key - state->refused_seen;
+
+    state->refused_seen = demand->no_sandbox_for_key;
+    if (demand->queued == 0)
+        state->blocked = 0;
+    else if (refused > 0 && state->blocked < demand->queued)
+        state->blocked = refused > (uint64_t)(demand->queued - state->blocked)
+                             ? demand->queued
+                             : state->blocked + (int)refused;
+}
+
+static int count_claimed(struct pd_store *store, const char *pool)
+{
+    struct pd_sandbox *sandbox;
+    int claimed = 0;
+
+    for (size_t i = 0; (sandbox = pd_store_sandbox_at(store, pool, i)); i++)
+        claimed += sandbox->phase == PD_SANDBOX_CLAIMED;
+    return claimed;
+}
+
+static const char *provider_error(const struct pd_provider_state *at)
+{
+    if (!at->provider)
+        return "its provider is not configured";
+    if (at->error[0])
+        return at->error;
+    return at->up ? "" : "its provider has not answered yet";
+}
+
+static const char *isolation_error(const struct pd_pool *pool)
+{
+    return pool->hello.n_languages > 0 && pool->hello.isolation > pool->spec->isolation
+               ? pool->hello.isolation_reason
+               : "";
+}
+
+static struct pd_view view_of(struct pd_controller *controller, struct pd_pool *pool,
+                              struct pd_time now)
+{
+    struct pd_pool_state *state = pd_pool_state_of(pool);
+    const struct pd_provider_state *at = &controller->providers[pool->spec->provider];
+    const struct pd_demand *demand = &pool->demand;
+    bool waited_longer = demand->oldest_wait_ms > demand->expected_wait_ms;
+    size_t count = pd_store_sandbox_count(controller->store, pool->spec->name);
+
+    return (struct pd_view){
+        .members = view_members(controller->store, pool, count),
+        .n_members = count,
+        .expected = 0, /* this store shows every intent at once */
+        .deleting = pool->deleting,
+        .may_act = at->up && at->listed && !controller->closing,
+        .peak_in_use = pd_peak_value(&state->in_use, now),
+        .peak_needed = pd_peak_value(&state->needed, now),
+        .queued = demand->queued,
+        .blocked = state->blocked,
+        .wait_ms = waited_longer ? demand->oldest_wait_ms : demand->expected_wait_ms,
+        .start_ms = state->start_ms,
+        .growth = &state->growth,
+        .generation = pool->generation,
+        .wall_ms = pd_wall_ms(),
+        .previous = &pool->status,
+        .provider_error = provider_error(at),
+        .isolation_error = isolation_error(pool),
+        .source_error = pool->source_error,
+    };
+}
+
+/* ---- act: prepare and create ---- */
+
+static void on_prepared(void *arg, const struct pd_err *err)
+{
+    struct pd_op *op = arg;
+    struct pd_controller *controller = op->controller;
+    struct pd_pool *pool = controller ? pd_store_pool(controller->store, op->id) : NULL;
+
+    if (pool) {
+        struct pd_pool_state *state = pd_pool_state_of(pool);
+        state->preparing = false;
+        if (!err) {
+            pd_strcpy(state->ready_hash, sizeof state->ready_hash, op->hash);
+        } else if (strcmp(op->hash, pool->spec->template_hash) == 0) {
+            pd_log(PD_LOG_WARN, "controller", "pool not prepared, will try again", "pool", op->id,
+                   "err", err->msg, NULL);
+            pd_growth_failed(&state->growth, err->kind, err->msg, controller->now(),
+                             (uint64_t)(uintptr_t)pool);
+        }
+        pd_controller_enqueue(controller, op->id);
+    }
+    pd_op_free(op);
+}
+
+static void prepare(struct pd_controller *controller, struct pd_pool *pool)
+{
+    struct pd_pool_state *state = pd_pool_state_of(pool);
+    struct pd_provider_state *at = &controller->providers[pool->spec->provider];
+    struct pd_op *op = pd_op_new(at, PD_OP_NONE, pool->spec->name);
+    struct pd_err err = {0};
+
+    pd_strcpy(op->hash, sizeof op->hash, pool->spec->template_hash);
+    state->preparing = true;
+    if (at->provider->ops->ensure_ready(at->provider, pool->spec, on_prepared, op, &err) < 0)
+        on_prepared(op, &err);
+}
+
+static void create(struct pd_controller *controller, struct pd_pool *pool, int count)
+{
+    struct pd_pool_state *state = pd_pool_state_of(pool);
+
+    if (count == 0 || state->preparing)
+        return;
+    if (strcmp(state->ready_hash, pool->spec->template_hash) != 0) {
+        prepare(controller, pool);
+        return;
+    }
+    for (int i = 0; i < count; i++)
+        pd_life_begin(controller, pool);
+}
+
+/* ---- act: destroy and retire ---- */
+
+static void act(struct pd_controller *controller, struct pd_pool *pool,
+                const struct pd_action *action)
+{
+    struct pd_sandbox *sandbox = pd_store_sandbox(controller->store, action->id);
+    const char *reason = pd_why_text(action->why);
+
+    if (action->type == PD_ACTION_RETIRE) {
+        sandbox->recycle = true;
+        pd_strcpy(sandbox->reason, sizeof sandbox->reason, reason);
+        return;
+    }
+    if (action->why == PD_WHY_STUCK)
+        pd_growth_failed(&pd_pool_state_of(pool)->growth, PD_TIMEOUT, reason, controller->now(),
+                         (uint64_t)(uintptr_t)pool);
+    pd_life_end(sandbox, reason);
+}
+
+/* ---- status ---- */
+
+static void log_condition(const struct pd_pool *pool, const char *name,
+                          const struct pd_condition *now, const struct pd_condition *before)
+{
+    bool worse = strcmp(name, "Degraded") == 0 && now->status == 1;
+
+    if (now->status == before->status && strcmp(now->reason, before->reason) == 0)
+        return;
+    pd_log(worse ? PD_LOG_WARN : PD_LOG_DEBUG, "controller", "pool condition", "pool",
+           pool->spec->name, "condition", name, "status", now->status == 1 ? "true" : "false",
+           "reason", now->reason, "message", now->message, NULL);
+}
+
+static void write_status(struct pd_controller *controller, struct pd_pool *pool,
+                         const struct pd_pool_status *status)
+{
+    const struct pd_pool_status *old = &pool->status;
+
+    if (memcmp(old, status, sizeof *status) == 0)
+        return;
+    log_condition(pool, "Available", &status->available, &old->available);
+    log_condition(pool, "Progressing", &status->progressing, &old->progressing);
+    log_condition(pool, "Degraded", &status->degraded, &old->degraded);
+    memcpy(&pool->status, status, sizeof *status);
+    pd_store_touch(controller->store, pool->spec->name);
+}
+
+/* ---- reconcile ---- */
+
+static void step_members(struct pd_controller *controller, const char *pool)
+{
+    for (size_t i = pd_store_sandbox_count(controller->store, pool); i-- > 0;)
+        pd_life_step(pd_store_sandbox_at(controller->store, pool, i));
+}
+
+static void wake_for_plan(struct pd_controller *controller, const char *pool,
+                          const struct pd_pool_state *state, const struct pd_plan *plan,
+                          struct pd_time now)
+{
+    struct pd_time wakes[] = {
+        plan->wake,
+        pd_peak_next_drop(&state->in_use, now),
+        pd_peak_next_drop(&state->needed, now),
+    };
+
+    for (size_t i = 0; i < PD_COUNT(wakes); i++) {
+        if (pd_time_is_set(wakes[i]))
+            pd_controller_enqueue_at(controller, pool, wakes[i]);
+    }
+}
+
+static void forget(struct pd_controller *controller, struct pd_pool *pool)
+{
+    pd_log(PD_LOG_INFO, "controller", "pool gone", "pool", pool->spec->name, NULL);
+    free(pool->controller_data);
+    pool->controller_data = NULL;
+    pd_store_pool_forget(controller->store, pool->spec->name);
+}
+
+static void carry_out(struct pd_controller *controller, struct pd_pool *pool,
+                      const struct pd_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_actions; i++)
+        act(controller, pool, &plan->actions[i]);
+    create(controller, pool, plan->create);
+}
+
+void pd_reconcile_pool(struct pd_controller *controller, const char *name)
+{
+    struct pd_pool *pool = pd_store_pool(controller->store, name);
+    struct pd_time now = controller->now();
+    struct pd_pool_state *state;
+    struct pd_view view;
+    struct pd_plan plan;
+
+    if (!pool)
+        return;
+    step_members(controller, name);
+    if (controller->closing)
+        return;
+    state = pd_pool_state_of(pool);
+    pd_growth_begin(&state->growth, pool->spec->template_hash);
+    pd_peak_note(&state->in_use, pool->spec->scale_down_after_ms, now,
+                 count_claimed(controller->store, name));
+    note_blocked(state, &pool->demand);
+    view = view_of(controller, pool, now);
+    pd_decide(pool->spec, &view, now, &plan);
+    pd_peak_note(&state->needed, pool->spec->scale_down_after_ms, now, plan.needed);
+    carry_out(controller, pool, &plan);
+    wake_for_plan(controller, name, state, &plan, now);
+    free((void *)(uintptr_t)view.members);
+    if (plan.drained)
+        forget(controller, pool);
+    else
+        write_status(controller, pool, &plan.status);
+}

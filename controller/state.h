@@ -1,0 +1,160 @@
+/* The controller's insides, shared by its source files and nobody else:
+ *
+ *   controller.c  life, the work queue, the providers' events, health
+ *   inventory.c   what exists at a provider, joined with the store: adoption
+ *   reconcile.c   one pool: view, decide, act
+ *   life.c        one sandbox: create, link, destroy
+ *
+ * Everything that waits for a time waits in the one work queue, under the key of
+ * its pool or of its provider ("provider:docker"); what is due is found out by
+ * looking again, so a wake-up too many or too early does no harm. */
+#ifndef PD_CONTROLLER_STATE_H
+#define PD_CONTROLLER_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/link.h"
+#include "common/store.h"
+#include "controller/controller.h"
+#include "controller/expect.h"
+#include "controller/growth.h"
+#include "controller/peak.h"
+#include "controller/provider.h"
+#include "controller/workqueue.h"
+
+#define PD_PROVIDER_KINDS (PD_PROVIDER_ECS + 1)
+
+/* What the controller knows of a provider. */
+struct pd_provider_state {
+    struct pd_controller *controller;
+    struct pd_provider *provider; /* NULL: not configured */
+    const char *key;              /* in the work queue */
+    bool up;                      /* by its last event */
+    bool listed;                  /* since it came up */
+    bool list_wanted;
+    bool listing;
+    unsigned list_serial;         /* answers to earlier questions are not heard */
+    struct pd_time list_begun;    /* the last one, answered or not */
+    char error[PD_REASON_MAX];    /* a sentence while it does not answer, else "" */
+};
+
+/* What the controller knows of a pool, beyond the store (pd_pool.controller_data). */
+struct pd_pool_state {
+    struct pd_peak in_use;
+    struct pd_peak needed;
+    struct pd_growth growth;
+    int64_t start_ms;       /* moving average from creation to warm */
+    uint64_t refused_seen;  /* pd_demand.no_sandbox_for_key at the last look */
+    int blocked;            /* queued runs that no idle sandbox may serve */
+    char ready_hash[PD_TEMPLATE_HASH_BYTES]; /* the template that the provider is ready for */
+    char hello_hash[PD_TEMPLATE_HASH_BYTES]; /* the template that pd_pool.hello speaks of */
+    bool preparing;
+};
+
+enum pd_op_kind { PD_OP_NONE, PD_OP_CREATE, PD_OP_LINK, PD_OP_DESTROY };
+
+/* What the controller knows of a sandbox, beyond the store (pd_sandbox.controller_data). */
+struct pd_sandbox_state {
+    struct pd_controller *controller;
+    struct pd_provider_state *at;
+    struct pd_sandbox *sandbox;
+    enum pd_op_kind op;       /* the provider's answer that is waited for */
+    unsigned op_serial;       /* answers to given-up questions are not heard */
+    struct pd_time op_until;  /* given up then */
+    int attempts;             /* of the present op */
+    struct pd_time retry_at;
+    struct pd_link *link;     /* from its opening on; sandbox->link only from ready on */
+    struct pd_pool_spec *link_spec; /* the link's reference */
+    uint32_t epoch;           /* the last link's */
+    bool adopted;             /* made by an earlier life */
+    bool was_ready;           /* its agent has answered once */
+    int relinks;              /* chances used since it was ready, or the provider came up */
+};
+
+/* A question to a provider that waits for its answer. Outlives the controller
+ * if need be: then `controller` is NULL and the answer only tidied away. */
+struct pd_op {
+    struct pd_controller *controller;
+    struct pd_op *next;
+    struct pd_op **link; /* what points here */
+    struct pd_provider_state *at;
+    struct pd_provider *provider;
+    enum pd_op_kind kind;
+    unsigned serial;
+    char id[PD_SANDBOX_ID_MAX];  /* the sandbox; or the pool that is prepared */
+    char hash[PD_TEMPLATE_HASH_BYTES];
+};
+
+struct pd_controller {
+    uv_loop_t *loop;
+    struct pd_store *store;
+    const struct pd_languages *languages;
+    struct pd_time (*now)(void);
+    struct pd_provider_state providers[PD_PROVIDER_KINDS];
+    struct pd_workqueue *queue;
+    struct pd_expect *expect;
+    struct pd_op *ops;
+    uv_timer_t timer; /* for the queue's next */
+    uv_idle_t idle;   /* active while keys are in line */
+    struct pd_time started;
+    bool closing;
+    bool destroy_all;
+    struct pd_time close_until;
+    int handles;      /* open: timer, idle, links that are closing */
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* ---- controller.c ---- */
+
+/* Put a key in line, now or for later. */
+void pd_controller_enqueue(struct pd_controller *controller, const char *key);
+void pd_controller_enqueue_at(struct pd_controller *controller, const char *key,
+                              struct pd_time when);
+/* Work on what is due; the timer and tests call it. */
+void pd_controller_tick(struct pd_controller *controller);
+struct pd_op *pd_op_new(struct pd_provider_state *at, enum pd_op_kind kind, const char *id);
+void pd_op_free(struct pd_op *op);
+/* One thing that the controller has to wait for when it closes is gone. */
+void pd_controller_release(struct pd_controller *controller);
+
+/* ---- inventory.c ---- */
+
+/* Have the provider list what exists, soon. */
+void pd_inventory_request(struct pd_provider_state *at);
+/* List now if that is due. */
+void pd_inventory_step(struct pd_provider_state *at);
+/* Destroy what no record knows. */
+void pd_inventory_destroy_stray(struct pd_provider_state *at, const char *id,
+                                const char *provider_id, const char *why);
+
+/* ---- reconcile.c ---- */
+
+void pd_reconcile_pool(struct pd_controller *controller, const char *name);
+struct pd_pool_state *pd_pool_state_of(struct pd_pool *pool);
+
+/* ---- life.c ---- */
+
+/* Make one: record the intent, ask the provider. */
+void pd_life_begin(struct pd_controller *controller, struct pd_pool *pool);
+/* Take over one that exists. */
+void pd_life_adopt(struct pd_controller *controller, struct pd_pool *pool,
+                   const struct pd_instance *instance);
+/* Go on with whatever is due. May remove the sandbox. */
+void pd_life_step(struct pd_sandbox *sandbox);
+/* Its creation, of which no answer came, has succeeded after all. */
+void pd_life_found(struct pd_sandbox *sandbox, const char *provider_id);
+/* Destroy it. Idempotent. A reason recorded earlier stays. */
+void pd_life_end(struct pd_sandbox *sandbox, const char *reason);
+/* The provider says it is dead, or has it no more. */
+void pd_life_dead(struct pd_sandbox *sandbox, const char *reason);
+/* The provider is back: what could not be done in its absence is no failure. */
+void pd_life_provider_up(struct pd_sandbox *sandbox);
+/* The provider does not have it: forget it. */
+void pd_life_remove(struct pd_sandbox *sandbox);
+/* Let go of what the controller holds of it; the record stays. */
+void pd_life_detach(struct pd_sandbox *sandbox);
+
+#endif
