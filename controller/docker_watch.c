@@ -63,6 +63,18 @@ void pd_docker_watch_close(struct pd_docker_watch *watch, void (*closed)(void *a
 
 /* ---- up and down ---- */
 
+static void ignore(void *arg, const struct pd_provider_event *event)
+{
+    (void)arg;
+    (void)event;
+}
+
+void pd_docker_watch_mute(struct pd_docker_watch *watch)
+{
+    watch->cb = ignore;
+    watch->arg = NULL;
+}
+
 static void change(struct pd_docker_watch *watch, enum watch_state state, const char *reason)
 {
     struct pd_provider_event event = {

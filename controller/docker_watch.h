@@ -23,6 +23,9 @@ struct pd_docker_watch *pd_docker_watch_open(uv_loop_t *loop, struct pd_docker_e
                                              const char *instance, pd_provider_event_cb cb,
                                              void *arg);
 
+/* cb fires no more, though the watch goes on. */
+void pd_docker_watch_mute(struct pd_docker_watch *watch);
+
 /* cb fires no more; `closed` fires from the loop when the watch is gone. The
  * engine must be closed by now, or in the same turn. */
 void pd_docker_watch_close(struct pd_docker_watch *watch, void (*closed)(void *arg), void *arg);

@@ -549,6 +549,11 @@ static void docker_watch(struct pd_provider *provider, pd_provider_event_cb cb, 
 {
     struct docker *docker = docker_of(provider);
 
+    if (!cb) {
+        if (docker->watch)
+            pd_docker_watch_mute(docker->watch);
+        return;
+    }
     assert(!docker->watch && !docker->closing);
     docker->watch =
         pd_docker_watch_open(docker->loop, docker->engine, docker->instance, cb, arg);
