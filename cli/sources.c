@@ -127,14 +127,27 @@ static void delete_absent(struct pd_store *store, const char *source, const stru
             delete_pool(store, pool, "no longer in its file");
 }
 
+/* A manifest that moved to another file keeps its pool. */
+static void take_over(struct pd_store *store, const char *name, const char *source)
+{
+    struct pd_pool *pool = pd_store_pool(store, name);
+
+    if (!pool || strncmp(pool->source, "file:", 5) != 0)
+        return;
+    if (pool->deleting || (access(pool->source + 5, F_OK) < 0 && errno == ENOENT))
+        pd_strcpy(pool->source, sizeof pool->source, source);
+}
+
 static int put_all(struct pd_store *store, const char *source, const struct batch *batch,
                    struct pd_err *err)
 {
     int result = 0;
 
-    for (size_t i = 0; i < batch->count; i++)
+    for (size_t i = 0; i < batch->count; i++) {
+        take_over(store, batch->specs[i]->name, source);
         if (pd_store_pool_put(store, batch->specs[i], source, err) < 0)
             result = pd_err_wrap(err, "pool '%s'", batch->specs[i]->name);
+    }
     delete_absent(store, source, batch);
     return result;
 }
@@ -185,19 +198,28 @@ static int is_manifest(const struct dirent *entry)
                                        (len > 4 && !strcmp(entry->d_name + len - 4, ".yml")));
 }
 
-static void apply_manifests(struct pd_sources *sources, struct dirent **entries, int count)
+/* Conflicts are worth a second try: a pool that moved from one file to another
+ * has no owner once both have been read. */
+enum pass { FIRST_PASS, LAST_PASS };
+
+/* Whether a conflict was left to the next pass. */
+static bool apply_manifests(struct pd_sources *sources, struct dirent **entries, int count,
+                            enum pass pass)
 {
-    for (int i = 0; i < count && i < PD_SOURCES_FILES_MAX; i++) {
+    bool again = false;
+
+    for (int i = 0; i < count; i++) {
         pd_autofree char *path = pd_asprintf("%s/%s", sources->pools_dir, entries[i]->d_name);
         struct pd_err err;
+        int result = apply_file(sources, path, &err);
 
-        if (apply_file(sources, path, &err) < 0)
+        if (result == PD_CONFLICT && pass == FIRST_PASS)
+            again = true;
+        else if (result < 0)
             pd_log(PD_LOG_ERROR, "sources", "manifest not in force; what it said before stays",
                    "err", err.msg, NULL);
     }
-    if (count > PD_SOURCES_FILES_MAX)
-        pd_log(PD_LOG_ERROR, "sources", "too many manifests; the rest is left out", "path",
-               sources->pools_dir, NULL);
+    return again;
 }
 
 /* Whether this folder is still where it was first read: a mount that went away
@@ -249,8 +271,13 @@ static void apply_pools_dir(struct pd_sources *sources)
         pd_log(PD_LOG_WARN, "sources", "folder of manifests has become another one; its pools stay",
                "path", sources->pools_dir, NULL);
     } else {
-        apply_manifests(sources, entries, count);
+        int taken = count < PD_SOURCES_FILES_MAX ? count : PD_SOURCES_FILES_MAX;
+        if (apply_manifests(sources, entries, taken, FIRST_PASS))
+            apply_manifests(sources, entries, taken, LAST_PASS);
         delete_gone(sources);
+        if (taken < count)
+            pd_log(PD_LOG_ERROR, "sources", "too many manifests; the rest is left out", "path",
+                   sources->pools_dir, NULL);
     }
     for (int i = 0; i < count; i++)
         free(entries[i]);

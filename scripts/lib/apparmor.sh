@@ -5,7 +5,7 @@
 APPARMOR_PROFILE=paddock-sandbox
 
 load_apparmor_profile() {
-    local source=$ROOT/conf/apparmor/$APPARMOR_PROFILE
+    local source=$ROOT/conf/apparmor-$APPARMOR_PROFILE
     [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ] || return 0
     [ -f "$source" ] || return 0
     as_root grep -q "^$APPARMOR_PROFILE " /sys/kernel/security/apparmor/profiles 2>/dev/null && return 0

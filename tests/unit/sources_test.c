@@ -1,0 +1,275 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "cli/sources.h"
+#include "common/mem.h"
+
+/* A folder with default.yaml and pools.d, a loop and a store. */
+struct world {
+    uv_loop_t loop;
+    struct pd_store *store;
+    struct pd_sources *sources;
+    char root[32], config[64], pools[64];
+};
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void write_pool(const struct world *world, const char *file, const char *text)
+{
+    pd_autofree char *path = pd_asprintf("%s/%s", world->pools, file);
+    write_text(path, text);
+}
+
+static void remove_pool(const struct world *world, const char *file)
+{
+    pd_autofree char *path = pd_asprintf("%s/%s", world->pools, file);
+    assert_int_equal(unlink(path), 0);
+}
+
+static int set_up(void **state)
+{
+    struct world *world = PD_NEW(struct world);
+
+    strcpy(world->root, "/tmp/pd-sources-XXXXXX");
+    assert_non_null(mkdtemp(world->root));
+    snprintf(world->config, sizeof world->config, "%s/default.yaml", world->root);
+    snprintf(world->pools, sizeof world->pools, "%s/pools.d", world->root);
+    assert_int_equal(mkdir(world->pools, 0700), 0);
+    write_text(world->config,
+               "sandbox: {min_size: 1, max_size: 2, default_image: \"python:3.11-slim\"}\n");
+    assert_int_equal(uv_loop_init(&world->loop), 0);
+    world->store = pd_store_new(&world->loop, NULL);
+    *state = world;
+    return 0;
+}
+
+static void count_down(void *arg)
+{
+    --*(int *)arg;
+}
+
+static int tear_down(void **state)
+{
+    struct world *world = *state;
+    pd_autofree char *command = pd_asprintf("rm -rf %s", world->root);
+    int open = 1;
+
+    if (world->sources) {
+        open++;
+        pd_sources_close(world->sources, count_down, &open);
+    }
+    pd_store_close(world->store, count_down, &open);
+    uv_run(&world->loop, UV_RUN_DEFAULT);
+    assert_int_equal(open, 0);
+    assert_int_equal(uv_loop_close(&world->loop), 0);
+    assert_int_equal(system(command), 0);
+    free(world);
+    return 0;
+}
+
+static int open_sources(struct world *world, struct pd_err *err)
+{
+    const struct pd_sources_config config = {
+        .loop = &world->loop,
+        .store = world->store,
+        .config = world->config,
+        .pools_dir = world->pools,
+        .default_provider = PD_PROVIDER_DOCKER,
+    };
+    return pd_sources_open(&config, &world->sources, err);
+}
+
+/* minSize of a pool that is in force, -1 for none. */
+static int min_size(const struct world *world, const char *name)
+{
+    const struct pd_pool *pool = pd_store_pool(world->store, name);
+
+    return pool && !pool->deleting ? pool->spec->min_size : -1;
+}
+
+#define POOL(name, size)                                                                           \
+    "apiVersion: paddock.dev/v1\nkind: SandboxPool\nmetadata: {name: " name "}\n"                  \
+    "spec: {image: \"x:1\", minSize: " size ", maxSize: 5}\n"
+
+static void test_reads_everything_at_start(void **state)
+{
+    struct world *world = *state;
+    struct pd_err err;
+
+    write_pool(world, "a.yaml", POOL("a", "0"));
+    write_pool(world, "two.yml", POOL("b", "1") "---\n" POOL("c", "2"));
+    write_pool(world, ".hidden.yaml", POOL("hidden", "1"));
+    write_pool(world, "notes.txt", "no manifest");
+    assert_int_equal(open_sources(world, &err), 0);
+    assert_int_equal(min_size(world, "default"), 1);
+    assert_int_equal(min_size(world, "a"), 0);
+    assert_int_equal(min_size(world, "b"), 1);
+    assert_int_equal(min_size(world, "c"), 2);
+    assert_int_equal(min_size(world, "hidden"), -1);
+    assert_non_null(strstr(pd_store_pool(world->store, "a")->source, "pools.d/a.yaml"));
+}
+
+static void test_config_must_be_right_at_start(void **state)
+{
+    struct world *world = *state;
+    struct pd_err err;
+
+    write_text(world->config, "sandbox:\n  min_size: 1\n  max_size: many\n");
+    assert_int_equal(open_sources(world, &err), PD_INVALID);
+    assert_non_null(strstr(err.msg, world->config));
+    assert_non_null(strstr(err.msg, "max_size"));
+    assert_non_null(strstr(err.msg, "line 3"));
+    unlink(world->config);
+    assert_int_equal(open_sources(world, &err), PD_NOT_FOUND);
+}
+
+static void test_bad_manifest_leaves_the_others(void **state)
+{
+    struct world *world = *state;
+    struct pd_err err;
+
+    write_pool(world, "a.yaml", "kind: [\n");
+    write_pool(world, "b.yaml", POOL("b", "1"));
+    assert_int_equal(open_sources(world, &err), 0);
+    assert_int_equal(min_size(world, "b"), 1);
+}
+
+/* One change at a time to files that are in force, and what must follow. */
+static void test_reload(void **state)
+{
+    struct world *world = *state;
+    struct pd_err err;
+
+    write_pool(world, "a.yaml", POOL("a", "1"));
+    write_pool(world, "two.yaml", POOL("b", "1") "---\n" POOL("c", "1"));
+    assert_int_equal(open_sources(world, &err), 0);
+
+    write_pool(world, "a.yaml", POOL("a", "3"));
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "a"), 3);
+
+    write_pool(world, "a.yaml", POOL("a", "nonsense"));
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "a"), 3);
+    assert_non_null(strstr(pd_store_pool(world->store, "a")->source_error, "spec.minSize"));
+
+    write_pool(world, "a.yaml", POOL("a", "2"));
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "a"), 2);
+    assert_string_equal(pd_store_pool(world->store, "a")->source_error, "");
+
+    /* One bad document keeps the whole file from being applied. */
+    write_pool(world, "two.yaml", POOL("b", "4") "---\n" POOL("c", "bad"));
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "b"), 1);
+    assert_int_equal(min_size(world, "c"), 1);
+
+    write_pool(world, "two.yaml", POOL("b", "4"));
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "b"), 4);
+    assert_int_equal(min_size(world, "c"), -1);
+
+    remove_pool(world, "a.yaml");
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "a"), -1);
+    assert_int_equal(min_size(world, "b"), 4);
+    assert_int_equal(min_size(world, "default"), 1);
+}
+
+static void test_lost_folder_changes_nothing(void **state)
+{
+    struct world *world = *state;
+    pd_autofree char *aside = pd_asprintf("%s/aside", world->root);
+    struct pd_err err;
+
+    write_pool(world, "a.yaml", POOL("a", "1"));
+    assert_int_equal(open_sources(world, &err), 0);
+    assert_int_equal(rename(world->pools, aside), 0);
+    unlink(world->config);
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "a"), 1);
+    assert_int_equal(min_size(world, "default"), 1);
+}
+
+static void test_pool_belongs_to_one_file(void **state)
+{
+    struct world *world = *state;
+    struct pd_err err;
+
+    write_pool(world, "a.yaml", POOL("a", "1"));
+    write_pool(world, "b.yaml", POOL("a", "4"));
+    assert_int_equal(open_sources(world, &err), 0);
+    assert_int_equal(min_size(world, "a"), 1);
+    remove_pool(world, "b.yaml");
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "a"), 1);
+}
+
+/* A pool whose manifest moves to another file goes on without a break. */
+static void test_pool_moves_with_its_manifest(void **state)
+{
+    struct world *world = *state;
+    struct pd_err err;
+
+    write_pool(world, "m.yaml", POOL("a", "1"));
+    write_pool(world, "two.yaml", POOL("b", "1") "---\n" POOL("c", "1"));
+    assert_int_equal(open_sources(world, &err), 0);
+
+    remove_pool(world, "m.yaml"); /* renamed */
+    write_pool(world, "z.yaml", POOL("a", "1"));
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "a"), 1);
+    assert_non_null(strstr(pd_store_pool(world->store, "a")->source, "z.yaml"));
+
+    write_pool(world, "two.yaml", POOL("b", "1")); /* split, before and after in name order */
+    write_pool(world, "b.yaml", POOL("c", "1"));
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "b"), 1);
+    assert_int_equal(min_size(world, "c"), 1);
+    write_pool(world, "b.yaml", "");
+    write_pool(world, "zz.yaml", POOL("c", "1"));
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "c"), 1);
+}
+
+static void test_changes_are_seen(void **state)
+{
+    struct world *world = *state;
+    struct pd_err err;
+
+    assert_int_equal(open_sources(world, &err), 0);
+    write_pool(world, "late.yaml", POOL("late", "2"));
+    for (int i = 0; i < 200 && min_size(world, "late") < 0; i++)
+        uv_run(&world->loop, UV_RUN_ONCE);
+    assert_int_equal(min_size(world, "late"), 2);
+}
+
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_WORLD(test_reads_everything_at_start), IN_WORLD(test_config_must_be_right_at_start),
+        IN_WORLD(test_bad_manifest_leaves_the_others), IN_WORLD(test_reload),
+        IN_WORLD(test_lost_folder_changes_nothing), IN_WORLD(test_pool_belongs_to_one_file),
+        IN_WORLD(test_pool_moves_with_its_manifest),
+        IN_WORLD(test_changes_are_seen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
