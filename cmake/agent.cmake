@@ -16,3 +16,16 @@ add_custom_command(
   DEPENDS ${AGENT_SOURCES} ${AGENT_HEADERS} common/proto.c common/proto.h
   VERBATIM)
 add_custom_target(pd_agent ALL DEPENDS ${AGENT_BINARY})
+
+# What a Python zygote loads (agent/pdspare): no library linked, so that it fits
+# into an interpreter of either C library.
+set(PDSPARE ${CMAKE_BINARY_DIR}/pdspare.so)
+add_custom_command(
+  OUTPUT ${PDSPARE}
+  COMMAND gcc -std=gnu11 -shared -fPIC -nostdlib -O2 -s -Wall -Wextra -Wshadow -Wstrict-prototypes
+    -Wmissing-prototypes -Wvla -Werror -D_GNU_SOURCE -U_FORTIFY_SOURCE -fno-stack-protector
+    -I${PROJECT_SOURCE_DIR} -o ${PDSPARE}
+    ${PROJECT_SOURCE_DIR}/agent/pdspare/pdspare.c ${PROJECT_SOURCE_DIR}/agent/confine.c
+  DEPENDS agent/pdspare/pdspare.c agent/confine.c ${AGENT_HEADERS}
+  VERBATIM)
+add_custom_target(pdspare ALL DEPENDS ${PDSPARE})

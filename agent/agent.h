@@ -1,0 +1,239 @@
+/* The agent's parts and how they share one state. Everything is allocated at
+ * start; nothing grows. See agent/main.c for the theory of operation. */
+#ifndef PD_AGENT_AGENT_H
+#define PD_AGENT_AGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "agent/cell.h"
+#include "agent/confine.h"
+#include "agent/platform.h"
+#include "common/proto.h"
+
+#define AGENT_VERSION 1
+
+#define LANGS_MAX 32
+#define ARGV_MAX 16          /* of a catalogue command */
+#define RUN_ARGV_MAX 320     /* of a program: command and the run's args */
+#define RUN_ENV_MAX 320
+#define SLOTS_MAX 40
+#define SPARES_PER_LANG_MAX 8
+#define SPARE_IDLE_US INT64_C(600000000) /* a language unused for so long keeps no spares */
+#define ZYGOTE_FORKS_MAX 2000            /* then a fresh one takes over */
+#define OUT_BYTES_MAX (512 * 1024)
+#define STDIN_BYTES_MAX (64 * 1024)
+#define ARTIFACT_PATH_BYTES 256
+#define ARTIFACT_GLOBS_BYTES 4096
+#define GO_BYTES_MAX 60000 /* must fit into a pipe at once */
+
+/* Output past the cap is counted and dropped; at this many times the cap the
+ * program is killed. */
+#define OUTPUT_KILL_FACTOR 64
+#define OUTPUT_KILL_BYTES_MIN (64 * INT64_C(1024) * 1024)
+
+/* As in common/link.h. */
+enum cause { CAUSE_EXITED, CAUSE_SIGNALED, CAUSE_TIMED_OUT, CAUSE_CPU, CAUSE_MEMORY, CAUSE_OUTPUT,
+             CAUSE_CANCELED };
+enum start { START_ZYGOTE, START_SPARE, START_CELL, START_COLD };
+
+/* ---- languages (lang.c) ---- */
+
+enum zygote_state { ZYGOTE_NONE, ZYGOTE_STARTING, ZYGOTE_READY, ZYGOTE_FAILED };
+
+struct zygote {
+    enum zygote_state state;
+    pid_t pid;
+    int sock;
+    unsigned forks;
+};
+
+struct lang {
+    const char *name;
+    const char *file; /* the program's file name in the workspace */
+    const char *hook; /* file below /paddock/spares, "" none */
+    const char *compile[ARGV_MAX + 1];
+    const char *run[ARGV_MAX + 1];
+    const char *version[ARGV_MAX + 1];
+    const char *spare[ARGV_MAX + 1];
+    const char *env[ARGV_MAX + 1];
+    bool zygote_wanted;
+    bool found;         /* its commands are in the image */
+    int64_t used_us;    /* last run, 0 never */
+    int spares_failed;  /* in a row; too many: none are kept */
+    struct zygote zygote, next;
+};
+
+/* ---- slots: cells and what waits in them (slot.c) ---- */
+
+enum slot_state {
+    SLOT_FREE,
+    SLOT_MAKING,  /* the cell's init is mounting */
+    SLOT_BARE,    /* a cell with nothing in it */
+    SLOT_JOINING, /* an interpreter is starting, or being forked, in it */
+    SLOT_READY,   /* it waits for its program */
+    SLOT_RUNNING, /* a run's */
+    SLOT_ENDING,  /* killed; processes still to be waited for */
+};
+
+struct slot {
+    enum slot_state state;
+    struct cell cell;
+    struct lang *lang;    /* whose spare it is (to be); NULL a bare cell */
+    enum start start;     /* how a run in it will have been started */
+    struct zygote *zygote; /* that forked `prog` and will report its end, or NULL */
+    pid_t prog;           /* 0 none */
+    bool is_ready;        /* the spare has said so (its pid may follow) */
+    int stdin_w, stdout_r, stderr_r, go_w, ready_r;
+    uid_t uid;            /* isolation uid: whom its program runs as */
+    int64_t since_us;
+};
+
+/* ---- the run (run.c) ---- */
+
+enum run_state {
+    RUN_NONE,
+    RUN_WAIT,    /* for its slot: input is not read meanwhile */
+    RUN_FILES,   /* FILE and DATA frames until START */
+    RUN_ACTIVE,  /* a stage's program is alive */
+    RUN_DRAIN,   /* it ended; its pipes are not empty yet, or out of credit */
+    RUN_COLLECT, /* artifacts */
+};
+
+struct end {
+    bool known;
+    bool by_signal;
+    int status;        /* exit code or signal */
+    int64_t cpu_us;
+    int64_t maxrss_bytes;
+};
+
+struct run {
+    enum run_state state;
+    struct slot *slot;
+    struct lang *lang;
+    bool more;          /* files follow */
+    bool stdin_open;
+    bool compiling;
+    bool compile_failed;
+    bool wants_artifacts;
+    int64_t timeout_us, cpu_us;
+    int64_t output_max, out_bytes, err_bytes, delivered;
+    int64_t window;     /* output that may still be sent */
+    int file_fd;        /* being written by DATA */
+    enum cause cause;   /* why we killed it, or CAUSE_EXITED */
+    bool killed;
+    struct end end;
+    int64_t received_us, started_us, first_output_us, ended_us, deadline_us;
+    int64_t cpu_before_us, cpu_check_us;
+    bool has_output;
+    size_t stdin_at, stdin_len;
+    bool stdin_eof;
+    char artifact_path[ARTIFACT_PATH_BYTES]; /* being forwarded */
+    size_t frame_len;
+
+    /* from here on not cleared for each run */
+    uint8_t frame[PD_FRAME_PAYLOAD_MAX]; /* the RUN payload; fields point into it */
+    uint8_t stdin_data[STDIN_BYTES_MAX];
+};
+
+/* ---- everything ---- */
+
+struct agent {
+    int epoll, signals, timer;
+    struct platform platform;
+    struct pd_confine confine;
+
+    /* frames (wire.c) */
+    uint8_t in[PD_FRAME_BYTES_MAX * 2];
+    size_t in_len;
+    uint8_t out[OUT_BYTES_MAX];
+    size_t out_at, out_len;
+    bool out_polled, in_paused;
+    uint32_t epoch, seq_in, seq_out;
+    bool attached;
+
+    /* configuration, from the first ATTACH */
+    bool configured;
+    char strings[PD_FRAME_PAYLOAD_MAX + 4096];
+    size_t strings_len;
+    struct lang langs[LANGS_MAX];
+    size_t n_langs;
+    const char *preload[ARGV_MAX * 4 + 1];
+    int spares_wanted;
+    bool zygotes;
+    struct cell_limits limits;
+    uint64_t memory_bytes;
+
+    struct slot slots[SLOTS_MAX];
+    struct run run;
+    uint64_t runs;
+    int64_t oom_kills; /* as last read */
+    uid_t next_uid;
+    bool spares_changed;
+};
+
+/* wire.c */
+void wire_init(struct agent *agent);
+void wire_on_readable(struct agent *agent);   /* stdin: frames to run_on_frame, attach */
+void wire_pause(struct agent *agent, bool pause);
+void wire_process(struct agent *agent);       /* frames already received, until paused */
+void wire_flush(struct agent *agent);
+size_t wire_room(const struct agent *agent);
+struct pd_wire wire_begin(struct agent *agent, enum pd_frame_type type);
+void wire_end(struct agent *agent, struct pd_wire *wire);
+void wire_fault(struct agent *agent, const char *text);
+
+/* lang.c */
+void lang_configure(struct agent *agent, const struct pd_frame *attach);
+struct lang *lang_find(struct agent *agent, const char *name, size_t len);
+void lang_env(struct agent *agent, const struct lang *lang, const char **env, size_t cap);
+
+/* slot.c */
+void slots_init(struct agent *agent);
+struct slot *slot_make(struct agent *agent, struct lang *lang);
+void slot_end(struct agent *agent, struct slot *slot);
+bool slot_launch(struct agent *agent, struct slot *slot, const char *const *argv,
+                 const char *const *env);
+void slot_on_event(struct agent *agent, struct slot *slot, unsigned which);
+void slot_watch_output(struct agent *agent, struct slot *slot, bool on);
+bool slots_on_exit(struct agent *agent, pid_t pid);
+bool slots_ending(const struct agent *agent);
+void slots_refill(struct agent *agent);
+int slots_ready(const struct agent *agent, const struct lang *lang);
+
+/* zygote.c */
+void zygote_start(struct agent *agent, struct lang *lang, struct zygote *zygote);
+void zygote_fork(struct agent *agent, struct slot *slot, const int *fds);
+void zygote_on_readable(struct agent *agent, struct lang *lang, struct zygote *zygote);
+bool zygotes_on_exit(struct agent *agent, pid_t pid);
+
+/* run.c */
+void run_on_frame(struct agent *agent, const struct pd_frame *frame);
+void run_on_slot_ready(struct agent *agent, struct slot *slot);
+void run_on_slot_lost(struct agent *agent, struct slot *slot);
+void run_on_output(struct agent *agent, int stream);
+void run_on_stdin_writable(struct agent *agent);
+void run_on_ctl(struct agent *agent);
+void run_on_prog_end(struct agent *agent, const struct end *end);
+void run_on_timer(struct agent *agent);
+void run_poke(struct agent *agent); /* something that a waiting run waits for may have come */
+void run_abandon(struct agent *agent); /* a new attacher: the old one's run dies */
+
+/* collect.c: artifacts, the agent's side */
+int artifact_ask(struct agent *agent, const char *request, size_t len); /* 0 or -errno */
+bool artifact_forward(struct agent *agent); /* false: that was the last */
+void artifact_resume(struct agent *agent);  /* credit has come */
+
+/* main.c: epoll tags */
+enum event_kind { EVENT_STDIN, EVENT_STDOUT, EVENT_SIGNALS, EVENT_TIMER, EVENT_SLOT, EVENT_ZYGOTE };
+enum slot_event { SLOT_CTL, SLOT_READY_FD, SLOT_STDIN, SLOT_OUT, SLOT_ERR };
+void poll_add(struct agent *agent, int fd, unsigned events, enum event_kind kind, unsigned index,
+              unsigned which);
+void poll_change(struct agent *agent, int fd, unsigned events, enum event_kind kind,
+                 unsigned index, unsigned which);
+void timer_set(struct agent *agent, int64_t at_us); /* 0: off */
+
+#endif

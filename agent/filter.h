@@ -1,0 +1,18 @@
+/* The system calls of a run: an allowlist as a seccomp filter (seccomp(2),
+ * BPF as in linux/filter.h). Everything not listed gets EPERM, except that
+ * clone3 and what a C library probes for get ENOSYS, so that it falls back. */
+#ifndef PD_AGENT_FILTER_H
+#define PD_AGENT_FILTER_H
+
+#include <linux/filter.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define PD_FILTER_INSNS_MAX 1024
+
+/* Write the filter for this machine's architecture. unix_sockets: AF_UNIX is
+ * allowed (only where the sandbox has no network). inet_sockets: AF_INET and
+ * AF_INET6 are. Returns the number of instructions. */
+size_t pd_filter_build(bool unix_sockets, bool inet_sockets, struct sock_filter *out, size_t cap);
+
+#endif

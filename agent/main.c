@@ -1,0 +1,209 @@
+/* The agent of a sandbox: PID 1 of its container.
+ *
+ * Theory of operation. The agent speaks frames (common/proto.h) on its stdin and
+ * stdout with the one service that is attached. The first ATTACH tells what the
+ * sandbox is for; the agent finds out what the platform allows (platform.c) and
+ * answers with HELLO. From then on, while nothing runs, it prepares: cells, that
+ * is namespaces with a root of their own (cell.c), and in them interpreters that
+ * have started and wait for a program (slot.c), forked where possible from a
+ * zygote that has imported everything already (zygote.c, spares/). A RUN takes
+ * the best of what is there, puts the program's file into the cell's workspace
+ * and says go (run.c); output flows back under credit. When the program ends the
+ * cell is killed, the EXIT is sent, and a new cell is made. No cell is used
+ * twice. One run at a time.
+ *
+ * One process, one thread, one epoll set. All memory is static. What can fail
+ * ends in a FAULT frame, and the service then destroys the sandbox: the agent
+ * never tries to go on from a state that it does not know. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/sys.h"
+
+#define EVENTS_AT_ONCE 32
+
+/* The one global of the program; everything else gets a pointer to it. */
+static struct agent the_agent;
+
+static uint64_t tag(enum event_kind kind, unsigned index, unsigned which)
+{
+    return (uint64_t)kind << 32 | (uint64_t)index << 8 | which;
+}
+
+void poll_add(struct agent *agent, int fd, unsigned events, enum event_kind kind, unsigned index,
+              unsigned which)
+{
+    poll_change(agent, fd, events, kind, index, which);
+}
+
+/* No events: the descriptor leaves the set, since a hang-up would be told for
+ * ever otherwise. */
+void poll_change(struct agent *agent, int fd, unsigned events, enum event_kind kind,
+                 unsigned index, unsigned which)
+{
+    struct epoll_event event = {.events = events, .data.u64 = tag(kind, index, which)};
+
+    if (fd < 0)
+        return;
+    if (events == 0)
+        epoll_ctl(agent->epoll, EPOLL_CTL_DEL, fd, &event);
+    else if (epoll_ctl(agent->epoll, EPOLL_CTL_MOD, fd, &event) < 0)
+        epoll_ctl(agent->epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+void timer_set(struct agent *agent, int64_t at_us)
+{
+    struct itimerspec spec = {.it_value = {at_us / 1000000, (at_us % 1000000) * 1000}};
+
+    timerfd_settime(agent->timer, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+static void on_child_end(struct agent *agent, const siginfo_t *info, const struct rusage *usage)
+{
+    struct run *run = &agent->run;
+    struct end end = {
+        .known = true,
+        .by_signal = info->si_code != CLD_EXITED,
+        .status = info->si_status,
+        .cpu_us = (usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1000000 +
+                  usage->ru_utime.tv_usec + usage->ru_stime.tv_usec,
+        .maxrss_bytes = usage->ru_maxrss * 1024,
+    };
+
+    if (run->slot && run->slot->state == SLOT_RUNNING && run->slot->prog == info->si_pid)
+        run_on_prog_end(agent, &end);
+    if (!slots_on_exit(agent, info->si_pid))
+        zygotes_on_exit(agent, info->si_pid);
+}
+
+static void on_signals(struct agent *agent)
+{
+    struct signalfd_siginfo ignored;
+    struct rusage usage;
+    siginfo_t info;
+
+    while (read(agent->signals, &ignored, sizeof ignored) > 0) {
+        if (ignored.ssi_signo == SIGTERM)
+            _exit(0); /* the engine stops the container */
+    }
+    for (;;) {
+        info.si_pid = 0;
+        if (syscall(SYS_waitid, P_ALL, 0, &info, WEXITED | WNOHANG, &usage) < 0 || info.si_pid == 0)
+            return;
+        on_child_end(agent, &info, &usage);
+    }
+}
+
+static void on_timer(struct agent *agent)
+{
+    uint64_t expirations;
+
+    if (read(agent->timer, &expirations, sizeof expirations) > 0)
+        run_on_timer(agent);
+}
+
+static void on_event(struct agent *agent, uint64_t event)
+{
+    unsigned index = (event >> 8) & 0xffffff, which = event & 0xff;
+
+    switch ((enum event_kind)(event >> 32)) {
+    case EVENT_STDIN:
+        wire_on_readable(agent);
+        break;
+    case EVENT_STDOUT:
+        break; /* flushed after every round */
+    case EVENT_SIGNALS:
+        on_signals(agent);
+        break;
+    case EVENT_TIMER:
+        on_timer(agent);
+        break;
+    case EVENT_SLOT:
+        slot_on_event(agent, &agent->slots[index], which);
+        break;
+    case EVENT_ZYGOTE:
+        zygote_on_readable(agent, &agent->langs[index],
+                           which ? &agent->langs[index].next : &agent->langs[index].zygote);
+        break;
+    }
+}
+
+static void tell_spares(struct agent *agent)
+{
+    struct pd_wire wire = wire_begin(agent, PD_FRAME_SPARES);
+
+    agent->spares_changed = false;
+    for (size_t i = 0; i < agent->n_langs; i++) {
+        int n = slots_ready(agent, &agent->langs[i]);
+        if (n == 0)
+            continue;
+        pd_wire_text(&wire, PD_FIELD_NAME, agent->langs[i].name);
+        pd_wire_number(&wire, PD_FIELD_COUNT, (uint64_t)n);
+    }
+    wire_end(agent, &wire);
+}
+
+/* What follows from a round of events: answers first, preparations after. */
+static void settle(struct agent *agent)
+{
+    wire_flush(agent);
+    run_poke(agent);
+    if (!agent->in_paused && agent->in_len > 0)
+        wire_process(agent);
+    slots_refill(agent);
+    if (agent->spares_changed && agent->attached)
+        tell_spares(agent);
+    wire_flush(agent);
+}
+
+static void set_up(struct agent *agent)
+{
+    sigset_t signals;
+
+    umask(0);
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGCHLD);
+    sigaddset(&signals, SIGTERM);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    agent->epoll = epoll_create1(EPOLL_CLOEXEC);
+    agent->signals = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    agent->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (agent->epoll < 0 || agent->signals < 0 || agent->timer < 0)
+        abort();
+    agent->run.file_fd = -1;
+    slots_init(agent);
+    poll_add(agent, agent->signals, EPOLLIN, EVENT_SIGNALS, 0, 0);
+    poll_add(agent, agent->timer, EPOLLIN, EVENT_TIMER, 0, 0);
+    wire_init(agent);
+}
+
+int main(void)
+{
+    struct agent *agent = &the_agent;
+    struct epoll_event events[EVENTS_AT_ONCE];
+
+    set_up(agent);
+    for (;;) {
+        int n = epoll_wait(agent->epoll, events, EVENTS_AT_ONCE, -1);
+        for (int i = 0; i < n; i++)
+            on_event(agent, events[i].data.u64);
+        if (n < 0 && errno != EINTR)
+            return 1;
+        settle(agent);
+    }
+}
