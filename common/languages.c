@@ -1,5 +1,6 @@
 #include "common/languages.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -118,32 +119,13 @@ static void check_command(const struct pd_strings *command, size_t i, const char
 
 /* ---- parsing ---- */
 
-static int read_tree(const char *text, size_t len, struct pd_node **ret_tree,
-                     struct pd_problems *problems)
-{
-    struct pd_schema *schema;
-    pd_autonode struct pd_node *tree = NULL;
-    struct pd_err err;
-    int rc;
-
-    if (pd_yaml_parse(text, len, &tree, &err) < 0 ||
-        pd_schema_new_asset("conf/schemas/languages.yaml", &schema, &err) < 0) {
-        pd_problems_add(problems, "", 0, "%.300s", err.msg);
-        return PD_INVALID;
-    }
-    rc = pd_schema_apply(schema, tree, problems);
-    pd_schema_free(schema);
-    if (rc == 0)
-        *ret_tree = PD_STEAL(tree);
-    return rc;
-}
-
 static void add_language(struct pd_languages *languages, const struct pd_node *node,
                          struct pd_problems *problems)
 {
-    size_t i = languages->count;
+    size_t i = languages->count; /* below PD_LANGUAGES_MAX: the schema's maxItems */
     struct pd_language *language = &languages->items[i];
 
+    assert(i < PD_LANGUAGES_MAX);
     decode(node, language);
     check_names(languages, i, node->line, problems);
     check_spare(language, i, node->line, problems);
@@ -153,22 +135,53 @@ static void add_language(struct pd_languages *languages, const struct pd_node *n
     languages->count++;
 }
 
-int pd_languages_parse(const char *text, size_t len, struct pd_languages **ret_languages,
-                       struct pd_problems *problems)
+static int apply_schema(struct pd_node *tree, struct pd_problems *problems)
+{
+    struct pd_schema *schema;
+    struct pd_err err;
+    int rc = pd_schema_new_asset("conf/schemas/languages.yaml", &schema, &err);
+
+    if (rc < 0) {
+        pd_problems_add(problems, "", 0, "%.300s", err.msg);
+        return rc;
+    }
+    rc = pd_schema_apply(schema, tree, problems);
+    pd_schema_free(schema);
+    return rc;
+}
+
+int pd_languages_parse_node(const struct pd_node *node, struct pd_languages **ret_languages,
+                            struct pd_problems *problems)
 {
     struct pd_languages *languages = PD_NEW(struct pd_languages);
     size_t before = problems->count + problems->dropped;
-    int rc = read_tree(text, len, &languages->node, problems);
-    const struct pd_node *list = pd_node_get(languages->node, "languages");
+    const struct pd_node *list;
 
-    for (size_t i = 0; i < pd_node_count(list) && i < PD_LANGUAGES_MAX; i++)
-        add_language(languages, list->list.items[i], problems);
-    if (rc < 0 || problems->count + problems->dropped > before) {
+    languages->node = pd_node_copy(node);
+    if (apply_schema(languages->node, problems) == 0) {
+        list = pd_node_get(languages->node, "languages");
+        for (size_t i = 0; i < list->list.count; i++)
+            add_language(languages, list->list.items[i], problems);
+    }
+    if (problems->count + problems->dropped > before) {
         pd_languages_free(languages);
         return PD_INVALID;
     }
     *ret_languages = languages;
     return 0;
+}
+
+int pd_languages_parse(const char *text, size_t len, struct pd_languages **ret_languages,
+                       struct pd_problems *problems)
+{
+    pd_autonode struct pd_node *node = NULL;
+    struct pd_err err;
+
+    if (pd_yaml_parse(text, len, &node, &err) < 0) {
+        pd_problems_add(problems, "", 0, "%.300s", err.msg);
+        return PD_INVALID;
+    }
+    return pd_languages_parse_node(node, ret_languages, problems);
 }
 
 void pd_languages_free(struct pd_languages *languages)

@@ -1,5 +1,5 @@
-/* The catalogue of languages: conf/languages.yaml, checked
- * against conf/schemas/languages.yaml.
+/* The catalogue of languages: conf/languages.yaml, checked against
+ * conf/schemas/languages.yaml.
  *
  *   languages:
  *     - name: python
@@ -49,6 +49,9 @@ struct pd_languages {
 /* From YAML text; problems as in pool.h. The caller frees. */
 int pd_languages_parse(const char *text, size_t len, struct pd_languages **ret_languages,
                        struct pd_problems *problems);
+/* Likewise, from a tree, which is borrowed. */
+int pd_languages_parse_node(const struct pd_node *node, struct pd_languages **ret_languages,
+                            struct pd_problems *problems);
 void pd_languages_free(struct pd_languages *languages);
 
 /* By name or alias, exact; NULL when unknown. */

@@ -38,9 +38,9 @@ int pd_schema_new_asset(const char *name, struct pd_schema **ret_schema, struct 
 void pd_schema_free(struct pd_schema *schema);
 
 /* Check `tree` and fill in defaults, in place; numbers without a fraction become
- * PD_NODE_INT where the type is integer, fractional quantities strings. Unknown members are problems (with the
- * nearest known name suggested). Adds to `problems`; returns 0 when it added
- * none, else PD_INVALID. */
+ * PD_NODE_INT where the type is integer, fractional quantities become strings.
+ * Unknown members are problems (with the nearest known name suggested). Adds to
+ * `problems`; returns 0 when it added none, else PD_INVALID. */
 int pd_schema_apply(const struct pd_schema *schema, struct pd_node *tree,
                     struct pd_problems *problems) __attribute__((warn_unused_result));
 

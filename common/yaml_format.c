@@ -9,6 +9,8 @@
 #include "common/utf8.h"
 #include "common/yaml.h"
 
+#define DIGITS "0123456789"
+
 struct writer {
     yaml_emitter_t emitter;
     struct pd_buf *out;
@@ -52,8 +54,10 @@ static bool needs_quotes(const char *text, size_t len)
     static const char *const words[] = {"y",   "n",    "yes",  "no",   "on",
                                         "off", "null", "true", "false"};
 
-    if (len == 0 || strlen(text) != len || strchr("0123456789+-.~<=!&*%@`'\"", *text))
+    if (len == 0 || strlen(text) != len || strchr("+-.~<=!&*%@`'\"", *text))
         return true;
+    if (strchr(DIGITS, *text) && text[strspn(text, DIGITS "abcdefxotzABCDEFXOTZ_.:+- ")] == '\0')
+        return true; /* numbers of any base, times and dates, and a few that are none */
     for (size_t i = 0; i < PD_COUNT(words); i++) {
         if (strcasecmp(text, words[i]) == 0)
             return true;
