@@ -6,6 +6,7 @@ ENGINE_DIR=/var/lib/paddock/engine
 ENGINE_RUN=/run/paddock-engine
 ENGINE_LOG=/var/log/paddock-engine.log
 ENGINE_WAIT_S=60
+ENGINE_SPAWNED=no
 
 engine_answers() { timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
@@ -13,9 +14,14 @@ engine_wait() {
     local tries=$((${1:-$ENGINE_WAIT_S} * 5))
     until engine_answers; do
         tries=$((tries - 1))
-        [ $tries -gt 0 ] || return 1
+        [ $tries -gt 0 ] && ! engine_gave_up || return 1
         sleep 0.2
     done
+}
+
+# The engine that engine_spawn started says that it cannot go on.
+engine_gave_up() {
+    [ "$ENGINE_SPAWNED" = yes ] && as_root grep -qs 'failed to start daemon' "$ENGINE_LOG"
 }
 
 # dockerd refuses to start where no control groups are mounted (bare virtual
@@ -31,6 +37,8 @@ mount_cgroups() {
 # Start dockerd on roots of paddock's own; extra arguments are passed on.
 engine_spawn() {
     as_root mkdir -p "$ENGINE_DIR" "$ENGINE_RUN"
+    as_root rm -f "$ENGINE_LOG"
+    ENGINE_SPAWNED=yes
     # shellcheck disable=SC2016
     as_root sh -c 'log=$1; shift; setsid dockerd "$@" >"$log" 2>&1 </dev/null &' spawn "$ENGINE_LOG" \
         --data-root "$ENGINE_DIR" --exec-root "$ENGINE_RUN" -p "$ENGINE_RUN/dockerd.pid" "$@"
@@ -40,7 +48,7 @@ engine_start_by_hand() {
     mount_cgroups
     say "starting a Docker engine by hand (data in $ENGINE_DIR, log in $ENGINE_LOG)"
     engine_spawn
-    engine_wait 20 && return 0
+    engine_wait && return 0
     if as_root grep -qiE 'iptables|network controller|bridge' "$ENGINE_LOG"; then
         say "this kernel has no packet filter for Docker's bridge: starting the engine without one"
         note "sandboxes have no network anyway; pools with network: egress will be refused"
