@@ -11,7 +11,9 @@
 #include "common/store.h"
 
 struct pd_api;
+struct pd_dispatch_links;
 struct pd_keys;
+struct pd_server_limits;
 
 struct pd_api_config {
     uv_loop_t *loop;
@@ -23,6 +25,8 @@ struct pd_api_config {
     /* Is what runs need there? For /health and /readyz; sentence borrowed. */
     bool (*healthy)(void *arg, const char **ret_sentence);
     void *healthy_arg;
+    const struct pd_server_limits *limits; /* api/server.h; NULL: the defaults */
+    const struct pd_dispatch_links *links; /* api/dispatch.h; NULL: the real ones */
 };
 
 /* Listens. PD_UNAVAILABLE when the port is taken: the message names the holder

@@ -78,7 +78,7 @@ static int put_errors(struct pd_buf *out, const struct pd_problems *errors, stru
 }
 
 int pd_problem_details_format(const struct pd_problem_details *details, struct pd_buf *out,
-                      struct pd_err *err)
+                              struct pd_err *err)
 {
     int rc = pd_buf_addf(out, err, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d",
                          pd_status_title(details->status), details->status);

@@ -29,7 +29,7 @@ const char *pd_status_title(int status);
 
 /* Append the JSON body. 0 or PD_LIMIT. */
 int pd_problem_details_format(const struct pd_problem_details *details, struct pd_buf *out,
-                      struct pd_err *err);
+                              struct pd_err *err);
 
 /* Milliseconds that a client had better wait, as Retry-After wants them. */
 int pd_retry_after_s(int64_t wait_ms);

@@ -4,9 +4,9 @@
 #include <string.h>
 
 static const char *const method_names[] = {
-    [PD_METHOD_GET] = "GET",     [PD_METHOD_HEAD] = "HEAD",       [PD_METHOD_POST] = "POST",
-    [PD_METHOD_PUT] = "PUT",     [PD_METHOD_PATCH] = "PATCH",     [PD_METHOD_DELETE] = "DELETE",
-    [PD_METHOD_OTHER] = "",      [PD_METHOD_OPTIONS] = "OPTIONS",
+    [PD_METHOD_GET] = "GET", [PD_METHOD_HEAD] = "HEAD",       [PD_METHOD_POST] = "POST",
+    [PD_METHOD_PUT] = "PUT", [PD_METHOD_PATCH] = "PATCH",     [PD_METHOD_DELETE] = "DELETE",
+    [PD_METHOD_OTHER] = "",  [PD_METHOD_OPTIONS] = "OPTIONS",
 };
 
 const char *pd_method_name(enum pd_method method)
@@ -23,8 +23,7 @@ static void allow_add(char allow[static PD_ALLOW_BYTES], enum pd_method method)
 
 static bool answers(const struct pd_route *route, enum pd_method method)
 {
-    return route->method == method ||
-           (method == PD_METHOD_HEAD && route->method == PD_METHOD_GET);
+    return route->method == method || (method == PD_METHOD_HEAD && route->method == PD_METHOD_GET);
 }
 
 enum pd_route_match pd_route_find(const struct pd_route *table, enum pd_method method,

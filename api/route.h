@@ -24,8 +24,8 @@ typedef void (*pd_route_cb)(void *arg, struct pd_exchange *exchange);
 
 struct pd_route {
     enum pd_method method;
-    const char *path;  /* matched whole */
-    bool open;         /* needs no API key */
+    const char *path; /* matched whole */
+    bool open;        /* needs no API key */
     pd_route_cb handler;
 };
 

@@ -27,8 +27,9 @@ void pd_random_hex(char *out, size_t digits)
 
 static bool is_request_id(const char *text)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                  "0123456789._:+/=@-";
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+        "0123456789._:+/=@-";
     size_t len = strlen(text);
 
     return len >= 1 && len < PD_REQUEST_ID_BYTES && strspn(text, allowed) == len;

@@ -1,0 +1,278 @@
+#include "api/api.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "api/catalogue.h"
+#include "api/context.h"
+#include "api/execute.h"
+#include "api/health.h"
+#include "api/listener.h"
+#include "api/server.h"
+#include "common/asset.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/yaml.h"
+
+#define EXECUTE_SCHEMA "api/schemas/execute.yaml"
+
+struct pd_api {
+    struct pd_api_context context;
+    struct pd_schema *execute_schema;
+    struct pd_server *server;
+    char *address;
+    uv_timer_t soon; /* tells of a drain that had nothing to wait for */
+    void (*drained)(void *arg);
+    void *drained_arg;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+static const struct pd_route routes[] = {
+    {PD_METHOD_POST, "/execute", false, pd_execute_handle},
+    {PD_METHOD_GET, "/languages", false, pd_catalogue_handle},
+    {PD_METHOD_GET, "/health", true, pd_health_handle},
+    {PD_METHOD_GET, "/livez", true, pd_livez_handle},
+    {PD_METHOD_GET, "/readyz", true, pd_readyz_handle},
+    {.path = NULL},
+};
+
+/* ---- who may ---- */
+
+static const char *key_in_bearer(const char *authorization)
+{
+    if (strncasecmp(authorization, "Bearer ", 7) != 0)
+        return NULL;
+    return authorization + 7 + strspn(authorization + 7, " ");
+}
+
+/* The key's id, or NULL. X-API-Key comes first where both are sent. */
+static const char *authenticate(const struct pd_api *api, const struct pd_exchange *exchange)
+{
+    char text[PD_HEADER_BYTES_MAX];
+    const char *key = NULL;
+    const char *id;
+
+    if (pd_exchange_header(exchange, PD_HEADER_API_KEY, text, sizeof text))
+        key = text;
+    else if (pd_exchange_header(exchange, PD_HEADER_AUTHORIZATION, text, sizeof text))
+        key = key_in_bearer(text);
+    id = key ? pd_keys_check(api->context.keys, key, strlen(key)) : NULL;
+    pd_wipe(text, sizeof text);
+    return id;
+}
+
+static bool is_our_origin(const struct pd_api *api, const char *origin)
+{
+    const char *names[] = {"127.0.0.1", "localhost", "[::1]", api->address};
+    char own[160];
+
+    for (size_t i = 0; i < PD_COUNT(names); i++) {
+        snprintf(own, sizeof own, "http://%s:%d", names[i], pd_server_port(api->server));
+        if (strcasecmp(own, origin) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A web page elsewhere must not be able to start anything with a browser's help. */
+static bool is_foreign(const struct pd_api *api, const struct pd_exchange *exchange)
+{
+    char origin[PD_HEADER_BYTES_MAX];
+    enum pd_method method = pd_exchange_method(exchange);
+
+    if (method == PD_METHOD_GET || method == PD_METHOD_HEAD)
+        return false;
+    return pd_exchange_header(exchange, PD_HEADER_ORIGIN, origin, sizeof origin) &&
+           !is_our_origin(api, origin);
+}
+
+/* ---- requests ---- */
+
+static void problem(struct pd_exchange *exchange, int status, const char *detail, const char *allow)
+{
+    pd_exchange_problem(
+        exchange, &(struct pd_problem_details){.status = status, .detail = detail, .allow = allow});
+}
+
+static void handle(struct pd_api *api, struct pd_exchange *exchange, const struct pd_route *route)
+{
+    const char *key_id = route->open ? NULL : authenticate(api, exchange);
+
+    if (!route->open && !key_id) {
+        problem(exchange, 401,
+                "an API key is needed: send it as X-API-Key or as Authorization: Bearer", NULL);
+    } else if (is_foreign(api, exchange)) {
+        problem(exchange, 403, "requests of web pages from elsewhere are not served", NULL);
+    } else {
+        pd_exchange_set_key_id(exchange, key_id);
+        route->handler(&api->context, exchange);
+    }
+}
+
+static void on_request(void *arg, struct pd_exchange *exchange)
+{
+    struct pd_api *api = arg;
+    const struct pd_route *route;
+    char allow[PD_ALLOW_BYTES];
+    char line[PD_ALLOW_BYTES + 16];
+
+    switch (pd_route_find(routes, pd_exchange_method(exchange), pd_exchange_path(exchange), &route,
+                          allow)) {
+    case PD_ROUTE_FOUND:
+        handle(api, exchange, route);
+        break;
+    case PD_ROUTE_OPTIONS:
+        snprintf(line, sizeof line, "Allow: %s\r\n", allow);
+        pd_exchange_reply(exchange, 204, NULL, line, NULL);
+        break;
+    case PD_ROUTE_NO_METHOD:
+        problem(exchange, 405, "this resource has other methods; see Allow", allow);
+        break;
+    case PD_ROUTE_NO_PATH:
+        problem(exchange, 404, "there is nothing here", NULL);
+        break;
+    }
+}
+
+/* ---- life ---- */
+
+static int load_schema(struct pd_schema **ret_schema, struct pd_err *err)
+{
+    struct pd_asset text = pd_asset_find(EXECUTE_SCHEMA);
+    pd_autonode struct pd_node *node = NULL;
+
+    if (!text.name)
+        return pd_err_set(err, PD_INTERNAL, "%s is not built into this program", EXECUTE_SCHEMA);
+    if (pd_yaml_parse((const char *)text.data, text.len, &node, err) < 0 ||
+        pd_schema_new(node, ret_schema, err) < 0)
+        return pd_err_wrap(err, "%s", EXECUTE_SCHEMA);
+    return 0;
+}
+
+static int open_server(struct pd_api *api, const struct pd_api_config *config, struct pd_err *err)
+{
+    const struct pd_server_config server = {
+        .loop = config->loop,
+        .address = config->listen_address,
+        .port = config->listen_port,
+        .limits = config->limits ? config->limits : &pd_server_limits_default,
+        .on_request = on_request,
+        .arg = api,
+    };
+
+    return pd_server_open(&server, &api->server, err);
+}
+
+int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, struct pd_err *err)
+{
+    struct pd_api *api;
+    struct pd_schema *schema;
+    int rc;
+
+    if (pd_keys_count(config->keys) == 0)
+        return pd_err_set(err, PD_DENIED, "nothing is served without an API key");
+    rc = load_schema(&schema, err);
+    if (rc < 0)
+        return rc;
+    api = PD_NEW(struct pd_api);
+    rc = open_server(api, config, err);
+    if (rc < 0) {
+        pd_schema_free(schema);
+        free(api);
+        return rc;
+    }
+    api->address = pd_strdup(config->listen_address);
+    api->execute_schema = schema;
+    api->context = (struct pd_api_context){
+        .store = config->store,
+        .languages = config->languages,
+        .keys = config->keys,
+        .dispatch = pd_dispatch_new(config->loop, config->store,
+                                    config->links ? config->links : &pd_dispatch_links_real),
+        .rules = {schema, config->languages, config->store},
+        .healthy = config->healthy,
+        .healthy_arg = config->healthy_arg,
+    };
+    uv_timer_init(config->loop, &api->soon);
+    api->soon.data = api;
+    *ret_api = api;
+    return 0;
+}
+
+int pd_api_port(const struct pd_api *api)
+{
+    return pd_server_port(api->server);
+}
+
+static void tell_drained(struct pd_api *api)
+{
+    void (*drained)(void *arg) = api->drained;
+
+    api->drained = NULL;
+    if (drained)
+        drained(api->drained_arg);
+}
+
+static void on_soon(uv_timer_t *timer)
+{
+    struct pd_api *api = timer->data;
+
+    if (pd_dispatch_busy(api->context.dispatch) == 0)
+        tell_drained(api);
+}
+
+static void on_idle(void *arg)
+{
+    struct pd_api *api = arg;
+
+    /* Not at once: the answer to the last run is still being written. */
+    uv_timer_start(&api->soon, on_soon, 1, 0);
+}
+
+void pd_api_drain(struct pd_api *api, void (*drained)(void *arg), void *arg)
+{
+    api->context.draining = true;
+    api->drained = drained;
+    api->drained_arg = arg;
+    pd_dispatch_on_idle(api->context.dispatch, on_idle, api);
+    if (pd_dispatch_busy(api->context.dispatch) == 0)
+        on_idle(api);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct pd_api *api = handle->data;
+    void (*closed)(void *arg) = api->closed;
+    void *arg = api->closed_arg;
+
+    pd_schema_free(api->execute_schema);
+    free(api->address);
+    free(api);
+    if (closed)
+        closed(arg);
+}
+
+static void on_dispatch_closed(void *arg)
+{
+    struct pd_api *api = arg;
+
+    uv_close((uv_handle_t *)&api->soon, on_timer_closed);
+}
+
+/* Clients first: whoever hangs up takes its run along. */
+static void on_server_closed(void *arg)
+{
+    struct pd_api *api = arg;
+
+    pd_dispatch_close(api->context.dispatch, on_dispatch_closed, api);
+}
+
+void pd_api_close(struct pd_api *api, void (*closed)(void *arg), void *arg)
+{
+    api->closed = closed;
+    api->closed_arg = arg;
+    pd_server_close(api->server, on_server_closed, api);
+}

@@ -1,0 +1,845 @@
+/* Theory of operation.
+ *
+ * A job is in one of two places: waiting (in its key's line and in its pool's
+ * order of arrival) or running (claimed a sandbox; the link's callbacks come to
+ * it). `pump` moves jobs from the first to the second as long as the store has
+ * a sandbox for the next one; it runs when a job is submitted, when one ends,
+ * and when the store says that something changed in the pool.
+ *
+ * A sandbox may be there that serves another key (recycle.share is false), so
+ * that the first in turn cannot have it while the next one can: pump asks once
+ * for each key before it gives up.
+ *
+ * All jobs of a queue wait equally long at most, so the oldest is the first to
+ * run out of time, and one timer for its deadline will do. */
+#include "api/dispatch.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/problem.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+#define STARTS_MAX 2        /* sandboxes that one job may lose before it began */
+#define AVERAGE_WEIGHT 8    /* of the past, in the moving average of run times */
+#define DEFAULT_RUN_MS 1000 /* taken for granted until a run has ended */
+
+struct ring {
+    struct ring *next, *prev;
+};
+
+struct line;
+
+struct pd_job {
+    struct pd_dispatch *dispatch;
+    struct queue *queue;
+    struct line *line;    /* while waiting */
+    struct ring in_line;  /* while waiting: of its key */
+    struct ring in_order; /* while waiting: of all, by arrival; while running: of all */
+    char key_id[PD_KEY_ID_MAX];
+    const struct pd_run_request *run;
+    const struct pd_job_events *events; /* NULL: canceled, nobody listens */
+    void *arg;
+    struct pd_time submitted;
+    struct pd_time claimed;
+    char sandbox_id[PD_SANDBOX_ID_MAX];
+    struct pd_link *link; /* while running */
+    bool began;           /* the agent has started it */
+    int starts;
+};
+
+/* The waiting jobs of one key in one pool. */
+struct line {
+    struct ring in_lines; /* of its queue; whoever is first is next */
+    char key_id[PD_KEY_ID_MAX];
+    struct ring jobs;
+    size_t count;
+};
+
+struct queue {
+    struct queue *next;
+    char pool[PD_POOL_NAME_MAX];
+    struct ring lines;
+    struct ring order; /* waiting jobs, oldest first */
+    struct ring running;
+    size_t n_waiting, n_running;
+    int64_t average_us; /* of what one run keeps a sandbox busy; 0: none has ended yet */
+    unsigned bad_in_a_row;
+    struct pd_time bad_since;
+    char bad_reason[PD_REASON_MAX];
+    bool pumping;
+};
+
+struct pd_dispatch {
+    uv_loop_t *loop;
+    struct pd_store *store;
+    const struct pd_dispatch_links *links;
+    struct queue *queues;
+    uv_timer_t timer; /* the earliest deadline of a waiting job */
+    size_t busy;
+    bool closing;
+    char sentence[PD_REASON_MAX + PD_POOL_NAME_MAX + 64];
+    void (*idle)(void *arg);
+    void *idle_arg;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+const struct pd_dispatch_links pd_dispatch_links_real = {
+    .run = pd_link_run,
+    .grant = pd_run_grant,
+    .cancel = pd_run_cancel,
+};
+
+/* ---- rings ---- */
+
+static void ring_init(struct ring *head)
+{
+    head->next = head->prev = head;
+}
+
+static bool ring_is_empty(const struct ring *head)
+{
+    return head->next == head;
+}
+
+static void ring_append(struct ring *head, struct ring *item)
+{
+    item->next = head;
+    item->prev = head->prev;
+    head->prev->next = item;
+    head->prev = item;
+}
+
+static void ring_remove(struct ring *item)
+{
+    item->prev->next = item->next;
+    item->next->prev = item->prev;
+    item->next = item->prev = NULL;
+}
+
+/* ---- queues ---- */
+
+static struct queue *find_queue(struct pd_dispatch *dispatch, const char *pool)
+{
+    for (struct queue *queue = dispatch->queues; queue; queue = queue->next) {
+        if (strcmp(queue->pool, pool) == 0)
+            return queue;
+    }
+    return NULL;
+}
+
+/* The pool's record keeps it at hand; the list survives the record. */
+static struct queue *queue_of(struct pd_dispatch *dispatch, struct pd_pool *pool)
+{
+    struct queue *queue = pool->api_data;
+
+    if (!queue)
+        queue = find_queue(dispatch, pool->spec->name);
+    if (!queue) {
+        queue = PD_NEW(struct queue);
+        pd_strcpy(queue->pool, sizeof queue->pool, pool->spec->name);
+        ring_init(&queue->lines);
+        ring_init(&queue->order);
+        ring_init(&queue->running);
+        queue->next = dispatch->queues;
+        dispatch->queues = queue;
+    }
+    pool->api_data = queue;
+    return queue;
+}
+
+static void queue_free(struct pd_dispatch *dispatch, struct queue *queue)
+{
+    struct queue **at = &dispatch->queues;
+
+    while (*at != queue)
+        at = &(*at)->next;
+    *at = queue->next;
+    free(queue);
+}
+
+static int64_t average_ms(const struct queue *queue)
+{
+    return queue->average_us ? queue->average_us / 1000 + 1 : DEFAULT_RUN_MS;
+}
+
+/* How long one more run would wait, with the sandboxes that there are now; at
+ * least one is taken to come. */
+static int64_t expected_wait_ms(const struct queue *queue, const struct pd_pool *pool)
+{
+    int64_t sandboxes = pool->status.ready + pool->status.claimed;
+
+    if (sandboxes < (int64_t)queue->n_running)
+        sandboxes = (int64_t)queue->n_running;
+    if (sandboxes < 1)
+        sandboxes = 1;
+    return ((int64_t)queue->n_waiting + 1) * average_ms(queue) / sandboxes;
+}
+
+static void tell_demand(struct pd_dispatch *dispatch, struct queue *queue, struct pd_pool *pool)
+{
+    struct pd_job *oldest = ring_is_empty(&queue->order)
+                                ? NULL
+                                : PD_CONTAINER_OF(queue->order.next, struct pd_job, in_order);
+
+    pool->demand.queued = (int)queue->n_waiting;
+    pool->demand.oldest_wait_ms = oldest ? pd_time_ms_between(oldest->submitted, pd_time_now()) : 0;
+    pool->demand.expected_wait_ms = expected_wait_ms(queue, pool);
+    pd_store_touch(dispatch->store, queue->pool);
+}
+
+/* ---- deadlines ---- */
+
+static void on_timer(uv_timer_t *timer);
+
+static int64_t max_wait_ms(struct pd_dispatch *dispatch, const struct queue *queue)
+{
+    struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
+
+    return pool ? pool->spec->queue.max_wait_ms : 0;
+}
+
+static int64_t left_ms(const struct pd_job *job, int64_t wait_ms)
+{
+    return wait_ms - pd_time_ms_between(job->submitted, pd_time_now());
+}
+
+static void arm_timer(struct pd_dispatch *dispatch)
+{
+    int64_t least = INT64_MAX;
+
+    for (struct queue *queue = dispatch->queues; queue; queue = queue->next) {
+        if (!ring_is_empty(&queue->order)) {
+            struct pd_job *job = PD_CONTAINER_OF(queue->order.next, struct pd_job, in_order);
+            int64_t left = left_ms(job, max_wait_ms(dispatch, queue));
+            least = left < least ? left : least;
+        }
+    }
+    if (least < INT64_MAX)
+        uv_timer_start(&dispatch->timer, on_timer, least > 0 ? (uint64_t)least + 1 : 1, 0);
+}
+
+/* ---- jobs ---- */
+
+static void job_free(struct pd_job *job)
+{
+    struct pd_dispatch *dispatch = job->dispatch;
+
+    free(job);
+    assert(dispatch->busy > 0);
+    if (--dispatch->busy == 0 && dispatch->idle && !dispatch->closing)
+        dispatch->idle(dispatch->idle_arg);
+}
+
+static struct line *line_of(struct queue *queue, const char *key_id)
+{
+    struct line *line;
+
+    for (struct ring *at = queue->lines.next; at != &queue->lines; at = at->next) {
+        line = PD_CONTAINER_OF(at, struct line, in_lines);
+        if (strcmp(line->key_id, key_id) == 0)
+            return line;
+    }
+    line = PD_NEW(struct line);
+    pd_strcpy(line->key_id, sizeof line->key_id, key_id);
+    ring_init(&line->jobs);
+    ring_append(&queue->lines, &line->in_lines);
+    return line;
+}
+
+/* Both rings are in order of arrival. New jobs go to the end at once; one that
+ * comes back, having lost its sandbox, is among the oldest. */
+static void job_wait(struct pd_job *job)
+{
+    struct line *line = line_of(job->queue, job->key_id);
+    struct ring *in_line = &line->jobs;
+    struct ring *in_order = &job->queue->order;
+
+    if (job->starts > 0) {
+        in_line = line->jobs.next;
+        while (in_line != &line->jobs &&
+               pd_time_before(PD_CONTAINER_OF(in_line, struct pd_job, in_line)->submitted,
+                              job->submitted))
+            in_line = in_line->next;
+        in_order = job->queue->order.next;
+        while (in_order != &job->queue->order &&
+               pd_time_before(PD_CONTAINER_OF(in_order, struct pd_job, in_order)->submitted,
+                              job->submitted))
+            in_order = in_order->next;
+    }
+    ring_append(in_line, &job->in_line);
+    ring_append(in_order, &job->in_order);
+    job->line = line;
+    line->count++;
+    job->queue->n_waiting++;
+}
+
+static void job_leave(struct pd_job *job)
+{
+    struct line *line = job->line;
+
+    ring_remove(&job->in_line);
+    ring_remove(&job->in_order);
+    job->queue->n_waiting--;
+    job->line = NULL;
+    if (--line->count == 0) {
+        ring_remove(&line->in_lines);
+        free(line);
+    }
+}
+
+/* It never began: tell, and forget it. Not waiting, not running any more. */
+static void job_fail(struct pd_job *job, const struct pd_err *err, int retry_after_s)
+{
+    if (job->events)
+        job->events->failed(job->arg, err, retry_after_s);
+    job_free(job);
+}
+
+static void note_outcome(struct queue *queue, bool good, const char *reason)
+{
+    if (good) {
+        queue->bad_in_a_row = 0;
+        return;
+    }
+    queue->bad_in_a_row++;
+    queue->bad_since = pd_time_now();
+    pd_strcpy(queue->bad_reason, sizeof queue->bad_reason, reason);
+}
+
+/* ---- running ---- */
+
+static void pump(struct pd_dispatch *dispatch, struct queue *queue);
+
+static void note_duration(struct queue *queue, const struct pd_job *job)
+{
+    int64_t us = (pd_time_now().ns - job->claimed.ns) / 1000;
+
+    queue->average_us =
+        queue->average_us ? (queue->average_us * (AVERAGE_WEIGHT - 1) + us) / AVERAGE_WEIGHT : us;
+}
+
+static void job_stop_running(struct pd_job *job)
+{
+    ring_remove(&job->in_order);
+    job->queue->n_running--;
+    job->link = NULL;
+}
+
+static int retry_after(struct pd_dispatch *dispatch, const struct queue *queue)
+{
+    struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
+
+    return pool ? pd_retry_after_s(expected_wait_ms(queue, pool)) : 0;
+}
+
+/* Its sandbox died under it before the program was started: another may do. */
+static void job_lost_early(struct pd_job *job, const char *reason)
+{
+    struct pd_dispatch *dispatch = job->dispatch;
+    struct pd_err err;
+    struct pd_pool *pool = pd_store_pool(dispatch->store, job->queue->pool);
+
+    if (job->events && job->starts < STARTS_MAX && pool && !pool->deleting) {
+        job_wait(job);
+        arm_timer(dispatch);
+        return;
+    }
+    pd_err_set(&err, PD_UNAVAILABLE, "the sandbox was lost before the program started: %s",
+               reason && *reason ? reason : "unknown");
+    job_fail(job, &err, retry_after(dispatch, job->queue));
+}
+
+static void on_started(void *arg)
+{
+    struct pd_job *job = arg;
+
+    job->began = true;
+}
+
+static void on_output(void *arg, int stream, const void *data, size_t len)
+{
+    struct pd_job *job = arg;
+
+    if (job->events)
+        job->events->output(job->arg, stream, data, len);
+    else if (job->dispatch)
+        pd_job_grant(job, len);
+}
+
+static void on_artifact(void *arg, const char *path, const void *data, size_t len, bool last,
+                        const char *error)
+{
+    struct pd_job *job = arg;
+
+    if (job->events && job->events->artifact)
+        job->events->artifact(job->arg, path, data, len, last, error);
+}
+
+static void job_ended(struct pd_job *job, const struct pd_run_result *result)
+{
+    const struct pd_job_times times = {
+        .queue_us = (job->claimed.ns - job->submitted.ns) / 1000,
+        .run_us = (pd_time_now().ns - job->claimed.ns) / 1000,
+    };
+
+    if (job->events)
+        job->events->ended(job->arg, result, &times);
+    job_free(job);
+}
+
+/* A queue outlives its pool while runs of it are under way. */
+static void queue_reap(struct pd_dispatch *dispatch, struct queue *queue)
+{
+    if (queue->n_running == 0 && queue->n_waiting == 0 &&
+        !pd_store_pool(dispatch->store, queue->pool))
+        queue_free(dispatch, queue);
+}
+
+static void on_ended(void *arg, const struct pd_run_result *result)
+{
+    struct pd_job *job = arg;
+    struct pd_dispatch *dispatch = job->dispatch;
+    struct queue *queue = job->queue;
+    bool lost = result->cause == PD_CAUSE_LOST;
+
+    if (!dispatch) {
+        free(job); /* the dispatcher is closed and has forgotten it */
+        return;
+    }
+    job_stop_running(job);
+    note_duration(queue, job);
+    note_outcome(queue, !lost, result->message ? result->message : "");
+    pd_store_release(dispatch->store, job->sandbox_id, !lost, lost ? result->message : NULL);
+    if (lost && !job->began) {
+        job_lost_early(job, result->message);
+        pump(dispatch, queue);
+        queue_reap(dispatch, queue);
+        return;
+    }
+    /* The next run first: its sandbox should not wait while this answer is made. */
+    pump(dispatch, queue);
+    queue_reap(dispatch, queue);
+    job_ended(job, result);
+}
+
+static const struct pd_run_events run_events = {
+    .started = on_started,
+    .output = on_output,
+    .artifact = on_artifact,
+    .ended = on_ended,
+};
+
+/* Start a job that does not wait any more in a sandbox that is claimed for it.
+ * 0, or negative: the job is the caller's still, the sandbox is not. */
+static int job_start(struct pd_job *job, struct pd_sandbox *sandbox, struct pd_err *err)
+{
+    struct pd_dispatch *dispatch = job->dispatch;
+    int rc;
+
+    pd_strcpy(job->sandbox_id, sizeof job->sandbox_id, sandbox->id);
+    job->link = sandbox->link;
+    job->claimed = pd_time_now();
+    job->began = false;
+    job->starts++;
+    rc = job->link ? dispatch->links->run(job->link, job->run, &run_events, job, err)
+                   : pd_err_set(err, PD_UNAVAILABLE, "sandbox %s has no link", sandbox->id);
+    if (rc == 0) {
+        ring_append(&job->queue->running, &job->in_order);
+        job->queue->n_running++;
+        return 0;
+    }
+    job->link = NULL;
+    pd_store_release(dispatch->store, job->sandbox_id, rc == PD_INVALID,
+                     rc == PD_INVALID ? NULL : err->msg);
+    return rc;
+}
+
+/* Start a job, waiting or not, in a sandbox that can be had now. 0; PD_NOT_FOUND
+ * when there is none (a waiting job goes on waiting); otherwise it cannot be
+ * run: it does not wait any more, and is the caller's to fail. */
+static int job_try(struct pd_job *job, struct pd_err *err)
+{
+    struct pd_dispatch *dispatch = job->dispatch;
+    bool waits = job->line != NULL;
+    struct pd_sandbox *sandbox;
+
+    while ((sandbox = pd_store_claim(dispatch->store, job->queue->pool, job->run->language,
+                                     job->key_id))) {
+        int rc;
+        if (job->line)
+            job_leave(job);
+        rc = job_start(job, sandbox, err);
+        if (rc == 0 || rc == PD_INVALID)
+            return rc;
+        note_outcome(job->queue, false, err->msg);
+        pd_log(PD_LOG_WARN, "dispatch", "a claimed sandbox could not run", "pool", job->queue->pool,
+               "id", job->sandbox_id, "err", err->msg, NULL);
+        if (job->starts >= STARTS_MAX)
+            return PD_UNAVAILABLE;
+    }
+    if (waits && !job->line)
+        job_wait(job);
+    return PD_NOT_FOUND;
+}
+
+static bool is_idle_elsewhere(struct pd_dispatch *dispatch, const char *pool)
+{
+    struct pd_sandbox *sandbox;
+
+    for (size_t i = 0; (sandbox = pd_store_sandbox_at(dispatch->store, pool, i)); i++) {
+        if (sandbox->phase == PD_SANDBOX_WARM && !sandbox->recycle)
+            return true;
+    }
+    return false;
+}
+
+/* The next job of the key whose turn it is; the key goes to the end. */
+static struct pd_job *next_job(struct queue *queue)
+{
+    struct line *line = PD_CONTAINER_OF(queue->lines.next, struct line, in_lines);
+
+    ring_remove(&line->in_lines);
+    ring_append(&queue->lines, &line->in_lines);
+    return PD_CONTAINER_OF(line->jobs.next, struct pd_job, in_line);
+}
+
+/* Give each key one try. Returns whether any job left the queue. */
+static bool pump_round(struct pd_dispatch *dispatch, struct queue *queue)
+{
+    size_t before = queue->n_waiting;
+    size_t keys = 0;
+    struct pd_err err;
+
+    for (struct ring *at = queue->lines.next; at != &queue->lines; at = at->next)
+        keys++;
+    while (keys-- > 0 && !ring_is_empty(&queue->lines)) {
+        struct pd_job *job = next_job(queue);
+        int rc = job_try(job, &err);
+        if (rc < 0 && rc != PD_NOT_FOUND)
+            job_fail(job, &err, rc == PD_INVALID ? 0 : retry_after(dispatch, queue));
+    }
+    return queue->n_waiting < before;
+}
+
+static void pump(struct pd_dispatch *dispatch, struct queue *queue)
+{
+    struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
+    size_t before = queue->n_waiting;
+
+    if (queue->pumping || queue->n_waiting == 0 || !pool)
+        return;
+    queue->pumping = true;
+    while (pump_round(dispatch, queue))
+        continue;
+    queue->pumping = false;
+    if (queue->n_waiting != before)
+        tell_demand(dispatch, queue, pool);
+}
+
+/* ---- giving up ---- */
+
+static void fail_waiting(struct pd_job *job, const struct pd_err *err, int retry_after_s)
+{
+    job_leave(job);
+    job_fail(job, err, retry_after_s);
+}
+
+static void expire(struct pd_dispatch *dispatch, struct queue *queue)
+{
+    int64_t wait_ms = max_wait_ms(dispatch, queue);
+    size_t before = queue->n_waiting;
+    struct pd_pool *pool;
+    struct pd_err err;
+
+    while (!ring_is_empty(&queue->order)) {
+        struct pd_job *job = PD_CONTAINER_OF(queue->order.next, struct pd_job, in_order);
+        if (left_ms(job, wait_ms) > 0)
+            break;
+        pd_err_set(&err, PD_TIMEOUT, "no sandbox of pool %s became free within %lld s", queue->pool,
+                   (long long)wait_ms / 1000);
+        fail_waiting(job, &err, retry_after(dispatch, queue));
+    }
+    pool = pd_store_pool(dispatch->store, queue->pool);
+    if (pool && queue->n_waiting != before)
+        tell_demand(dispatch, queue, pool);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct pd_dispatch *dispatch = timer->data;
+
+    for (struct queue *queue = dispatch->queues; queue; queue = queue->next)
+        expire(dispatch, queue);
+    arm_timer(dispatch);
+}
+
+static void fail_all_waiting(struct queue *queue, const struct pd_err *err)
+{
+    while (!ring_is_empty(&queue->order))
+        fail_waiting(PD_CONTAINER_OF(queue->order.next, struct pd_job, in_order), err, 0);
+}
+
+/* The store has changed something in a pool. */
+static void on_store(void *arg, const char *name)
+{
+    struct pd_dispatch *dispatch = arg;
+    struct pd_pool *pool = pd_store_pool(dispatch->store, name);
+    struct queue *queue = pool ? pool->api_data : find_queue(dispatch, name);
+    struct pd_err err;
+
+    if (!queue)
+        return;
+    if (!pool || pool->deleting) {
+        pd_err_set(&err, PD_UNAVAILABLE, "pool %s is being deleted", name);
+        fail_all_waiting(queue, &err);
+    }
+    if (pool)
+        pump(dispatch, queue);
+    else
+        queue_reap(dispatch, queue);
+}
+
+/* ---- admission ---- */
+
+static struct line *longest_line(struct queue *queue)
+{
+    struct line *longest = NULL;
+
+    for (struct ring *at = queue->lines.next; at != &queue->lines; at = at->next) {
+        struct line *line = PD_CONTAINER_OF(at, struct line, in_lines);
+        if (!longest || line->count > longest->count)
+            longest = line;
+    }
+    return longest;
+}
+
+static size_t waiting_of(struct queue *queue, const char *key_id)
+{
+    for (struct ring *at = queue->lines.next; at != &queue->lines; at = at->next) {
+        struct line *line = PD_CONTAINER_OF(at, struct line, in_lines);
+        if (strcmp(line->key_id, key_id) == 0)
+            return line->count;
+    }
+    return 0;
+}
+
+/* Make room in a full queue for a key that has less than the others, or refuse. */
+static int make_room(struct pd_dispatch *dispatch, struct queue *queue, const char *key_id,
+                     struct pd_err *err)
+{
+    struct line *longest = longest_line(queue);
+    struct pd_err given;
+
+    if (!longest || waiting_of(queue, key_id) + 1 >= longest->count)
+        return pd_err_set(err, PD_THROTTLED, "the queue of pool %s is full: %zu runs wait",
+                          queue->pool, queue->n_waiting);
+    pd_err_set(&given, PD_THROTTLED, "the queue of pool %s is full, and this key has most in it",
+               queue->pool);
+    fail_waiting(PD_CONTAINER_OF(longest->jobs.prev, struct pd_job, in_line), &given,
+                 retry_after(dispatch, queue));
+    return 0;
+}
+
+/* May one more run wait? */
+static int admit(struct pd_dispatch *dispatch, struct queue *queue, const struct pd_pool *pool,
+                 const char *key_id, struct pd_err *err)
+{
+    const struct pd_pool_spec *spec = pool->spec;
+    int64_t best = ((int64_t)queue->n_waiting + 1) * average_ms(queue) /
+                   (spec->max_size > 0 ? spec->max_size : 1);
+
+    if (spec->max_size <= 0)
+        return pd_err_set(err, PD_UNAVAILABLE, "pool %s may have no sandboxes: maxSize is 0",
+                          queue->pool);
+    if (queue->average_us && best > spec->queue.max_wait_ms)
+        return pd_err_set(err, PD_UNAVAILABLE,
+                          "pool %s is busy: a run sent now could not start within %lld s",
+                          queue->pool, (long long)spec->queue.max_wait_ms / 1000);
+    if (queue->n_waiting >= (size_t)spec->queue.max_length)
+        return make_room(dispatch, queue, key_id, err);
+    return 0;
+}
+
+static struct pd_job *job_new(struct pd_dispatch *dispatch, struct queue *queue,
+                              const struct pd_job_request *request,
+                              const struct pd_job_events *events, void *arg)
+{
+    struct pd_job *job = PD_NEW(struct pd_job);
+
+    job->dispatch = dispatch;
+    job->queue = queue;
+    pd_strcpy(job->key_id, sizeof job->key_id, request->key_id);
+    job->run = request->run;
+    job->events = events;
+    job->arg = arg;
+    job->submitted = pd_time_now();
+    return job;
+}
+
+static int enqueue(struct pd_dispatch *dispatch, struct pd_pool *pool, struct pd_job *job,
+                   struct pd_err *err)
+{
+    int rc = admit(dispatch, job->queue, pool, job->key_id, err);
+
+    if (rc < 0)
+        return rc;
+    if (is_idle_elsewhere(dispatch, job->queue->pool))
+        pool->demand.no_sandbox_for_key++;
+    job_wait(job);
+    tell_demand(dispatch, job->queue, pool);
+    if (!uv_is_active((uv_handle_t *)&dispatch->timer))
+        arm_timer(dispatch);
+    return 0;
+}
+
+int pd_dispatch_submit(struct pd_dispatch *dispatch, const struct pd_job_request *request,
+                       const struct pd_job_events *events, void *arg, struct pd_job **ret_job,
+                       int *ret_retry_after_s, struct pd_err *err)
+{
+    struct pd_pool *pool = pd_store_pool(dispatch->store, request->pool);
+    struct queue *queue;
+    struct pd_job *job;
+    int rc = PD_NOT_FOUND;
+
+    *ret_retry_after_s = 0;
+    if (!pool || dispatch->closing)
+        return pd_err_set(err, PD_NOT_FOUND, "there is no pool %s", request->pool);
+    if (pool->deleting)
+        return pd_err_set(err, PD_UNAVAILABLE, "pool %s is being deleted", request->pool);
+    queue = queue_of(dispatch, pool);
+    job = job_new(dispatch, queue, request, events, arg);
+    if (queue->n_waiting == 0)
+        rc = job_try(job, err);
+    if (rc == 0)
+        pool->demand.warm_hits++;
+    else if (rc == PD_NOT_FOUND)
+        rc = enqueue(dispatch, pool, job, err);
+    if (rc < 0) {
+        *ret_retry_after_s = rc == PD_INVALID ? 0 : retry_after(dispatch, queue);
+        free(job);
+        return rc;
+    }
+    pool->demand.runs++;
+    dispatch->busy++;
+    *ret_job = job;
+    return 0;
+}
+
+void pd_job_grant(struct pd_job *job, size_t bytes)
+{
+    if (job->link)
+        job->dispatch->links->grant(job->link, bytes);
+}
+
+void pd_job_cancel(struct pd_job *job)
+{
+    struct pd_pool *pool;
+
+    job->events = NULL;
+    if (job->link) {
+        job->dispatch->links->cancel(job->link); /* `ended` follows, and frees it */
+        return;
+    }
+    pool = pd_store_pool(job->dispatch->store, job->queue->pool);
+    job_leave(job);
+    if (pool)
+        tell_demand(job->dispatch, job->queue, pool);
+    job_free(job);
+}
+
+/* ---- life ---- */
+
+struct pd_dispatch *pd_dispatch_new(uv_loop_t *loop, struct pd_store *store,
+                                    const struct pd_dispatch_links *links)
+{
+    struct pd_dispatch *dispatch = PD_NEW(struct pd_dispatch);
+
+    assert(links->run && links->grant && links->cancel);
+    dispatch->loop = loop;
+    dispatch->store = store;
+    dispatch->links = links;
+    uv_timer_init(loop, &dispatch->timer);
+    dispatch->timer.data = dispatch;
+    pd_store_observe(store, on_store, dispatch);
+    return dispatch;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct pd_dispatch *dispatch = handle->data;
+    void (*closed)(void *arg) = dispatch->closed;
+    void *arg = dispatch->closed_arg;
+
+    free(dispatch);
+    closed(arg);
+}
+
+/* Stop what runs. Its end is still to come from the link; it frees the job. */
+static void abandon_running(struct pd_dispatch *dispatch, struct queue *queue)
+{
+    const struct pd_err err = {.kind = PD_CANCELED, .msg = "the service is stopping"};
+
+    while (!ring_is_empty(&queue->running)) {
+        struct pd_job *job = PD_CONTAINER_OF(queue->running.next, struct pd_job, in_order);
+        const struct pd_job_events *events = job->events;
+        struct pd_link *link = job->link;
+        job_stop_running(job);
+        job->events = NULL;
+        job->dispatch = NULL;
+        dispatch->busy--;
+        if (events)
+            events->failed(job->arg, &err, 0);
+        dispatch->links->cancel(link);
+    }
+}
+
+void pd_dispatch_close(struct pd_dispatch *dispatch, void (*closed)(void *arg), void *arg)
+{
+    const struct pd_err err = {.kind = PD_UNAVAILABLE, .msg = "the service is stopping"};
+
+    assert(!dispatch->closing);
+    dispatch->closing = true;
+    dispatch->closed = closed;
+    dispatch->closed_arg = arg;
+    pd_store_unobserve(dispatch->store, on_store, dispatch);
+    while (dispatch->queues) {
+        struct queue *queue = dispatch->queues;
+        struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
+        fail_all_waiting(queue, &err);
+        abandon_running(dispatch, queue);
+        if (pool)
+            pool->api_data = NULL;
+        queue_free(dispatch, queue);
+    }
+    uv_close((uv_handle_t *)&dispatch->timer, on_timer_closed);
+}
+
+size_t pd_dispatch_busy(const struct pd_dispatch *dispatch)
+{
+    return dispatch->busy;
+}
+
+void pd_dispatch_on_idle(struct pd_dispatch *dispatch, void (*idle)(void *arg), void *arg)
+{
+    dispatch->idle = idle;
+    dispatch->idle_arg = arg;
+}
+
+bool pd_dispatch_is_healthy(struct pd_dispatch *dispatch, const char **ret_sentence)
+{
+    for (struct queue *queue = dispatch->queues; queue; queue = queue->next) {
+        if (queue->bad_in_a_row < PD_RUNS_BAD_MIN ||
+            pd_time_ms_between(queue->bad_since, pd_time_now()) > PD_RUNS_BAD_FOR_MS)
+            continue;
+        snprintf(dispatch->sentence, sizeof dispatch->sentence,
+                 "the last %u runs of pool %s were lost: %s", queue->bad_in_a_row, queue->pool,
+                 queue->bad_reason);
+        *ret_sentence = dispatch->sentence;
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,89 @@
+/* The dispatcher: brings runs and sandboxes together.
+ *
+ * Each pool has a queue. A run that finds a warm sandbox starts at once; others
+ * wait: keys take turns, within a key first come is first served. A queue is
+ * bounded (spec.queue.maxLength); when it is full, the key that has most waiting
+ * gives up its newest for one that has less. Who could not start within
+ * spec.queue.maxWait is refused at once, with an honest estimate of when it is
+ * worth coming back. */
+#ifndef PD_API_DISPATCH_H
+#define PD_API_DISPATCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/err.h"
+#include "common/link.h"
+#include "common/store.h"
+
+/* What the dispatcher needs of links: the real ones, or a test's. Every member
+ * is set. */
+struct pd_dispatch_links {
+    int (*run)(struct pd_link *link, const struct pd_run_request *request,
+               const struct pd_run_events *events, void *arg, struct pd_err *err);
+    void (*grant)(struct pd_link *link, size_t bytes);
+    void (*cancel)(struct pd_link *link);
+};
+extern const struct pd_dispatch_links pd_dispatch_links_real;
+
+/* How long a run took from its submission to where. */
+struct pd_job_times {
+    int64_t queue_us; /* to when a sandbox was found */
+    int64_t run_us;   /* from there to its end */
+};
+
+struct pd_job_events {
+    /* As in pd_run_events; consume, then pd_job_grant. */
+    void (*output)(void *arg, int stream, const void *data, size_t len);
+    void (*artifact)(void *arg, const char *path, const void *data, size_t len, bool last,
+                     const char *error);
+    /* Exactly one of these, once, from the loop. The job is gone then. */
+    void (*ended)(void *arg, const struct pd_run_result *result, const struct pd_job_times *times);
+    /* Never begun: PD_TIMEOUT (maxWait), PD_THROTTLED (gave way to another key),
+     * PD_UNAVAILABLE (lost before it started, pool deleted), PD_INVALID (the
+     * agent cannot take it). retry_after_s: 0 where waiting would not help. */
+    void (*failed)(void *arg, const struct pd_err *err, int retry_after_s);
+};
+
+struct pd_job_request {
+    const char *pool;
+    const char *key_id;
+    const struct pd_run_request *run; /* borrowed until ended, failed or canceled */
+};
+
+struct pd_dispatch;
+struct pd_job;
+
+/* Observes the store from now on. `links` is static. */
+struct pd_dispatch *pd_dispatch_new(uv_loop_t *loop, struct pd_store *store,
+                                    const struct pd_dispatch_links *links);
+/* Fails what waits, cancels and forgets what runs; `closed` fires once. */
+void pd_dispatch_close(struct pd_dispatch *dispatch, void (*closed)(void *arg), void *arg);
+
+/* 0: accepted, `ended` or `failed` fires once. PD_NOT_FOUND (no such pool),
+ * PD_UNAVAILABLE (the pool goes, or nothing can start in time), PD_THROTTLED
+ * (the queue is full and this key has its share of it): refused, and
+ * *ret_retry_after_s says when to come back. `events` is static. */
+int pd_dispatch_submit(struct pd_dispatch *dispatch, const struct pd_job_request *request,
+                       const struct pd_job_events *events, void *arg, struct pd_job **ret_job,
+                       int *ret_retry_after_s, struct pd_err *err);
+void pd_job_grant(struct pd_job *job, size_t bytes);
+/* Nobody wants it any more: a waiting one leaves its place, a running one is
+ * stopped and its sandbox goes back. No event fires afterwards. */
+void pd_job_cancel(struct pd_job *job);
+
+/* Waiting and running, of all pools. */
+size_t pd_dispatch_busy(const struct pd_dispatch *dispatch);
+/* Fires from the loop whenever busy falls to 0. */
+void pd_dispatch_on_idle(struct pd_dispatch *dispatch, void (*idle)(void *arg), void *arg);
+
+/* How runs fared lately, by what is ours to answer for: a program that fails is
+ * a good run. False when the last PD_RUNS_BAD_MIN or more attempts of some
+ * pool all came to nothing within PD_RUNS_BAD_FOR_MS; the sentence names it
+ * (borrowed until the next call). */
+#define PD_RUNS_BAD_MIN 3
+#define PD_RUNS_BAD_FOR_MS 60000
+bool pd_dispatch_is_healthy(struct pd_dispatch *dispatch, const char **ret_sentence);
+
+#endif

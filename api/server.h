@@ -1,0 +1,102 @@
+/* HTTP/1.1 connections (RFC 9112), by libwebsockets on the shared loop.
+ *
+ * An exchange is one request and its answer. When its head has arrived,
+ * `on_request` is called and either replies, or asks for the body, or replies
+ * later. Every exchange is replied to exactly once, unless its client hangs up
+ * first (`gone`). */
+#ifndef PD_API_SERVER_H
+#define PD_API_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "api/problem.h"
+#include "api/route.h"
+#include "api/trace.h"
+#include "common/buf.h"
+#include "common/err.h"
+
+#define PD_REQUEST_HEAD_BYTES_MAX 8192 /* request line and headers, as kept */
+#define PD_REQUEST_PATH_BYTES 256      /* longer paths are nobody's: 404 */
+#define PD_HEADER_BYTES_MAX 512        /* longest header value that is looked at */
+
+/* What a connection may cost. All durations in milliseconds. */
+struct pd_server_limits {
+    int connections_max;   /* more are answered 503 and closed */
+    int64_t head_ms;       /* from accept to the end of the first request's head */
+    int64_t idle_ms;       /* between requests */
+    int64_t body_idle_ms;  /* between two pieces of a body: then 408 */
+    int64_t body_total_ms; /* for a whole body: then 408 */
+    int64_t write_ms;      /* without progress in sending an answer */
+    int64_t linger_ms;     /* for the peer to read our last answer */
+};
+extern const struct pd_server_limits pd_server_limits_default;
+
+struct pd_server;
+struct pd_exchange;
+
+struct pd_server_config {
+    uv_loop_t *loop;
+    const char *address;                   /* numeric */
+    int port;                              /* 0: any free one */
+    const struct pd_server_limits *limits; /* copied */
+    void (*on_request)(void *arg, struct pd_exchange *exchange);
+    void *arg;
+};
+
+/* See pd_listener_open for the errors. */
+int pd_server_open(const struct pd_server_config *config, struct pd_server **ret_server,
+                   struct pd_err *err);
+int pd_server_port(const struct pd_server *server);
+size_t pd_server_connections(const struct pd_server *server);
+/* Hangs up on everybody (`gone` fires where an answer was due); `closed` fires
+ * once from the loop. */
+void pd_server_close(struct pd_server *server, void (*closed)(void *arg), void *arg);
+
+/* ---- the request ---- */
+
+enum pd_header {
+    PD_HEADER_HOST,
+    PD_HEADER_ORIGIN,
+    PD_HEADER_CONTENT_TYPE,
+    PD_HEADER_AUTHORIZATION,
+    PD_HEADER_API_KEY,
+};
+
+enum pd_method pd_exchange_method(const struct pd_exchange *exchange);
+const char *pd_exchange_path(const struct pd_exchange *exchange); /* decoded, without the query */
+const struct pd_trace *pd_exchange_trace(const struct pd_exchange *exchange);
+/* Copy a header's value; false when it is absent or longer than fits. Only
+ * until on_request returns. */
+bool pd_exchange_header(const struct pd_exchange *exchange, enum pd_header header, char *out,
+                        size_t out_bytes);
+
+/* Whose request it is: set once it is known, borrowed for the server's life. */
+void pd_exchange_set_key_id(struct pd_exchange *exchange, const char *key_id);
+const char *pd_exchange_key_id(const struct pd_exchange *exchange);
+
+/* ---- what a handler may do ---- */
+
+/* Ask for the body, from on_request: `ready` fires once with all of it
+ * (borrowed for the call), never before this returns. A longer one is
+ * answered 413, one that does not come 408, without the handler. */
+void pd_exchange_want_body(struct pd_exchange *exchange, size_t max_bytes,
+                           void (*ready)(void *arg, struct pd_exchange *exchange, const char *body,
+                                         size_t len),
+                           void *arg);
+
+/* Who is told when the client hangs up before the reply; the exchange is gone
+ * then. Must be set before control returns to the loop without a reply. */
+void pd_exchange_on_gone(struct pd_exchange *exchange, void (*gone)(void *arg), void *arg);
+
+/* Reply. `body` is taken over (emptied); it may be NULL. `headers`: further
+ * header lines, each ended by CRLF, or NULL. The exchange is not the handler's
+ * any more. */
+void pd_exchange_reply(struct pd_exchange *exchange, int status, const char *content_type,
+                       const char *headers, struct pd_buf *body);
+/* Likewise with problem details; request_id is filled in. */
+void pd_exchange_problem(struct pd_exchange *exchange, const struct pd_problem_details *details);
+
+#endif
