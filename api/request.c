@@ -11,6 +11,7 @@
 #include "common/strmap.h"
 
 #define CHOICES_BYTES 200
+#define WHERE_BYTES 48 /* "files[N].content" */
 #define BODY_BYTES_MAX (64u * 1024 * 1024)
 #define BODY_BYTES_SLACK (4u * 1024 * 1024) /* stdin, arguments, names */
 #define FIELD_OVERHEAD 8                    /* of one argument in the frame */
@@ -190,7 +191,7 @@ static int read_file(struct pd_node *node, size_t i, struct pd_run_file *ret,
 {
     struct pd_node *content = pd_node_get(node, "content");
     const char *fault = path_fault(pd_node_text(pd_node_get(node, "path"), ""));
-    char where[32];
+    char where[WHERE_BYTES];
 
     ret->path = pd_node_text(pd_node_get(node, "path"), "");
     ret->data = content->string.text;
@@ -214,7 +215,7 @@ static int read_file(struct pd_node *node, size_t i, struct pd_run_file *ret,
 static void check_clashes(const struct pd_request *request, struct pd_problems *problems)
 {
     struct pd_strmap paths = {.slots = NULL};
-    char where[32];
+    char where[WHERE_BYTES];
     char prefix[256];
 
     pd_strmap_add(&paths, request->language->file, (void *)request->language);
@@ -263,7 +264,7 @@ static size_t read_files(struct pd_request *request, struct pd_problems *problem
 
 static void check_artifacts(const struct pd_strings *patterns, struct pd_problems *problems)
 {
-    char where[32];
+    char where[WHERE_BYTES];
 
     for (size_t i = 0; i < patterns->count; i++) {
         const char *fault = path_fault(patterns->items[i]);
