@@ -53,7 +53,7 @@ struct pd_link_events {
 };
 
 struct pd_link_config {
-    const struct pd_pool_spec *spec;        /* referenced for the link's life */
+    struct pd_pool_spec *spec;              /* referenced for the link's life */
     const struct pd_languages *languages;   /* outlives the link */
     uint32_t epoch;                         /* greater than any earlier link's to this sandbox */
     bool want_versions;                     /* ask each language's version once */
