@@ -155,7 +155,7 @@ int pd_listener_open(uv_loop_t *loop, const char *address, int port,
                      struct pd_listener **ret_listener, struct pd_err *err)
 {
     struct pd_listener *listener;
-    int fd;
+    int fd = -1;
     int rc = open_socket(address, port, &fd, err);
 
     if (rc < 0)
