@@ -47,7 +47,6 @@ struct census {
     int starting; /* live and waiting for the agent */
     int outdated; /* live, but to be replaced */
     int target;   /* live members wanted now */
-    int surge;    /* how many more than that an update may have */
 };
 
 /* ---- small questions ---- */
@@ -310,16 +309,36 @@ static void size_up(struct census *census)
 
 /* ---- make room for another key ---- */
 
-/* Idle sandboxes that serve other keys are no help to the runs that wait. */
-static int without_sandbox(const struct census *census)
+/* Runs that wait because the idle sandboxes serve other keys. */
+static int waiting_for_room(const struct census *census)
 {
-    int free_ones = census->creating + census->starting;
+    return min_of(census->view->blocked, census->view->queued);
+}
+
+/* Sandboxes that such runs can hope for. */
+static int open_to_any_key(const struct census *census)
+{
+    int count = census->creating + census->starting;
 
     for (size_t i = 0; i < census->n; i++) {
         const struct entry *entry = &census->entries[i];
-        free_ones += is_idle(entry) && !entry->member->bound;
+        count += is_idle(entry) && !entry->member->bound;
     }
-    return max_of(0, min_of(census->view->blocked, census->view->queued) - free_ones);
+    return count;
+}
+
+/* Sandboxes that belong to a key, busy or not, and will go on doing so. */
+static int kept_by_keys(const struct census *census)
+{
+    int count = 0;
+
+    for (size_t i = 0; i < census->n; i++) {
+        const struct entry *entry = &census->entries[i];
+        bool busy = entry->member->phase == PD_SANDBOX_CLAIMED;
+        bool kept = busy || (is_idle(entry) && entry->member->bound);
+        count += entry->live && kept && !entry->outdated;
+    }
+    return count;
 }
 
 static struct entry *longest_idle_bound(struct census *census)
@@ -349,18 +368,22 @@ static int leaving(const struct census *census)
 static void make_room(struct census *census)
 {
     const struct pd_pool_spec *spec = census->spec;
-    int missing = without_sandbox(census);
+    int waiting = waiting_for_room(census);
+    int missing = waiting - open_to_any_key(census);
     int more;
 
-    if (missing == 0)
+    if (waiting == 0)
         return;
-    while (census->live + missing > spec->max_size) {
+    while (census->live + missing > spec->max_size && leaving(census) < missing &&
+           census->view->growth->failures == 0) {
         struct entry *entry = longest_idle_bound(census);
-        if (!entry || leaving(census) >= missing || census->view->growth->failures > 0)
+        size_t before = census->plan->n_actions;
+        if (entry)
+            destroy(census, entry, PD_WHY_OTHER_KEY);
+        if (census->plan->n_actions == before)
             break;
-        destroy(census, entry, PD_WHY_OTHER_KEY);
     }
-    more = min_of(census->live + missing, spec->max_size);
+    more = min_of(kept_by_keys(census) + waiting, spec->max_size);
     census->target = max_of(census->target, more);
     census->plan->wanted = census->target;
     census->plan->needed = max_of(census->plan->needed, more - spec->target_idle);
@@ -395,17 +418,37 @@ static struct entry *newest_claimed(struct census *census)
     return NULL;
 }
 
-/* What was needed within scaleDownAfter is kept, though it would not be created. */
-static void scale_down(struct census *census)
+static bool recreates(const struct census *census)
+{
+    return census->spec->update.type == PD_UPDATE_RECREATE;
+}
+
+/* How many more than the target an update may have. */
+static int surge(const struct census *census)
+{
+    return recreates(census) ? 0 : min_of(census->spec->update.max_surge, census->outdated);
+}
+
+/* What was needed within scaleDownAfter is kept, though it would not be created;
+ * and while runs wait for want of room, whatever there is room for. */
+static int to_keep(const struct census *census)
 {
     int peak = max_of(census->view->peak_needed, census->plan->needed);
-    int keep = max_of(census->target, size_for(census->spec, peak)) + census->surge;
+
+    if (waiting_for_room(census) > 0)
+        return census->spec->max_size;
+    return min_of(max_of(census->target, size_for(census->spec, peak)) + surge(census),
+                  census->spec->max_size);
+}
+
+static void scale_down(struct census *census)
+{
     size_t before;
 
     do {
         struct entry *entry = most_dispensable(census);
         before = census->plan->n_actions;
-        if (entry && census->live > keep)
+        if (entry && census->live > to_keep(census))
             destroy(census, entry, PD_WHY_EXCESS);
     } while (census->plan->n_actions > before);
     do {
@@ -421,11 +464,6 @@ static void scale_down(struct census *census)
 static enum pd_why why_outdated(const struct census *census, const struct entry *entry)
 {
     return is_stale(census->spec, entry->member) ? PD_WHY_OUTDATED : PD_WHY_OLD;
-}
-
-static bool recreates(const struct census *census)
-{
-    return census->spec->update.type == PD_UPDATE_RECREATE;
 }
 
 /* How many members may be out of service for an update. Where maxSize leaves no
@@ -514,7 +552,7 @@ static void create(struct census *census)
 {
     const struct pd_growth *growth = census->view->growth;
     int current = census->live - census->outdated;
-    int missing = min_of(census->target - current, census->target + census->surge - census->live);
+    int missing = min_of(census->target - current, census->target + surge(census) - census->live);
     int room = census->spec->max_size - existing(census);
 
     if (missing <= 0 || room <= 0 || waits_for_recreate(census))
@@ -583,7 +621,6 @@ static void plan_size(struct census *census)
     sort_out_stuck(census);
     size_up(census);
     make_room(census);
-    census->surge = recreates(census) ? 0 : min_of(census->spec->update.max_surge, census->outdated);
     scale_down(census);
     roll(census);
     create(census);

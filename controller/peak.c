@@ -22,25 +22,25 @@ static void advance(struct pd_peak *peak, struct pd_time now)
         *slot_max(peak, ++peak->slot) = peak->level;
 }
 
-static void set_window(struct pd_peak *peak, int64_t slot_ns, struct pd_time now)
+void pd_peak_set_window(struct pd_peak *peak, int64_t window_ms, struct pd_time now)
 {
-    int value = pd_peak_value(peak, now);
+    int64_t slot_ns = window_ms * PD_NS_PER_MS / PD_PEAK_SLOTS;
     int level = peak->level;
+    int value;
 
+    if (slot_ns == peak->slot_ns)
+        return;
+    value = pd_peak_value(peak, now);
     *peak = (struct pd_peak){.slot_ns = slot_ns, .level = level};
     if (slot_ns == 0)
         return;
     peak->slot = now.ns / slot_ns;
-    *slot_max(peak, peak->slot) = value;
+    *slot_max(peak, peak->slot) = value > level ? value : level;
 }
 
-void pd_peak_note(struct pd_peak *peak, int64_t window_ms, struct pd_time now, int level)
+void pd_peak_note(struct pd_peak *peak, struct pd_time now, int level)
 {
-    int64_t slot_ns = window_ms * PD_NS_PER_MS / PD_PEAK_SLOTS;
-
-    if (slot_ns != peak->slot_ns)
-        set_window(peak, slot_ns, now);
-    if (slot_ns > 0) {
+    if (peak->slot_ns > 0) {
         advance(peak, now);
         if (level > *slot_max(peak, peak->slot))
             *slot_max(peak, peak->slot) = level;
@@ -54,7 +54,7 @@ int pd_peak_value(const struct pd_peak *peak, struct pd_time now)
     int value = peak->level;
 
     if (peak->slot_ns == 0)
-        return value;
+        return 0;
     advance(&then, now);
     for (int i = 0; i < SLOTS; i++) {
         if (then.max[i] > value)
@@ -69,7 +69,7 @@ struct pd_time pd_peak_next_drop(const struct pd_peak *peak, struct pd_time now)
     int value = pd_peak_value(peak, now);
     int64_t last = 0;
 
-    if (value == peak->level || peak->slot_ns == 0)
+    if (peak->slot_ns == 0 || value == peak->level)
         return (struct pd_time){0};
     advance(&then, now);
     for (int64_t slot = then.slot - PD_PEAK_SLOTS; slot <= then.slot; slot++) {

@@ -284,12 +284,13 @@ void pd_reconcile_pool(struct pd_controller *controller, const char *name)
         return;
     state = pd_pool_state_of(pool);
     pd_growth_begin(&state->growth, pool->spec->template_hash);
-    pd_peak_note(&state->in_use, pool->spec->scale_down_after_ms, now,
-                 count_claimed(controller->store, name));
+    pd_peak_set_window(&state->in_use, pool->spec->scale_down_after_ms, now);
+    pd_peak_set_window(&state->needed, pool->spec->scale_down_after_ms, now);
+    pd_peak_note(&state->in_use, now, count_claimed(controller->store, name));
     note_blocked(state, &pool->demand);
     view = view_of(controller, pool, now);
     pd_decide(pool->spec, &view, now, &plan);
-    pd_peak_note(&state->needed, pool->spec->scale_down_after_ms, now, plan.needed);
+    pd_peak_note(&state->needed, now, plan.needed);
     carry_out(controller, pool, &plan);
     wake_for_plan(controller, name, state, &plan, now);
     free((void *)(uintptr_t)view.members);
