@@ -95,13 +95,10 @@ static void check_spare(const struct pd_language *language, size_t i, int line,
                         struct pd_problems *problems)
 {
     char path[64];
-    bool has_hook = false;
 
-    for (size_t j = 0; j < language->spare_command.count; j++)
-        has_hook |= strstr(language->spare_command.items[j], "{hook}") != NULL;
     snprintf(path, sizeof path, "languages[%zu].spareCommand", i);
-    if (*language->spare && !has_hook)
-        pd_problems_add(problems, path, line, "must name {hook} where there is a spare");
+    if (*language->spare && language->spare_command.count == 0)
+        pd_problems_add(problems, path, line, "must not be empty where there is a spare");
     snprintf(path, sizeof path, "languages[%zu].zygote", i);
     if (language->zygote && !*language->spare)
         pd_problems_add(problems, path, line, "needs a spare");

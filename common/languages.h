@@ -8,11 +8,11 @@
  *       compile: []                 # argv of a stage of its own, empty for none
  *       run: [python3, -u, main.py] # argv; the run's args follow; argv[0] is looked up in PATH
  *       version: [python3, --version]
- *       spare: python.py            # hook in the agent volume that keeps a started
+ *       spare: sitecustomize.py     # hook in the agent volume that keeps a started
  *                                   # interpreter waiting, "" for none
  *       zygote: true                # spares are forked from one parent
  *       env: {PYTHONUNBUFFERED: "1"}
- *       spareCommand: [python3, -u, "{hook}"]  # how the spare starts; {hook} is the hook's path
+ *       spareCommand: [env, PYTHONPATH=/paddock/spares, python3, -u, main.py] # how a spare starts
  *
  * The catalogue is immutable once loaded. */
 #ifndef PD_COMMON_LANGUAGES_H
