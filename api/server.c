@@ -586,10 +586,9 @@ void pd_exchange_on_gone(struct pd_exchange *conn, void (*gone)(void *arg), void
 /* The handler did not reply: it must have asked for the body or to be told. */
 static void await_handler(struct pd_exchange *conn)
 {
-    if (conn->replied || conn->state == CONN_BODY || conn->hang_up)
+    if (conn->replied || conn->state != CONN_RUNNING || conn->hang_up)
         return;
     assert(conn->gone);
-    conn->state = CONN_RUNNING;
 }
 
 static void on_head(struct pd_exchange *conn, const char *path, size_t path_len)
