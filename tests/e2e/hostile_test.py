@@ -73,12 +73,10 @@ class Hostile(unittest.TestCase):
                         recycle="{share: true}",
                         resources='{cpu: "1", memory: 128Mi, pids: 64, disk: 32Mi}',
                         run="{timeout: 10s, maxTimeout: 1m, maxOutput: 64Ki}")
-        cls.service = Service(short_form(1, 1), pools={"cage": pool}).start()
+        cls.service = Service(short_form(1, 1), pools={"cage": pool})
+        cls.addClassCleanup(cls.service.close)
+        cls.service.start()
         cls.service.wait_sandboxes(2)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.service.close()
 
     def attack(self, code, language="python", **more):
         """The attack's answer, once both pools are known to have survived it."""

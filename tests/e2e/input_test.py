@@ -57,13 +57,11 @@ CASES = [
 class BadInput(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.service = Service(short_form(1, 2)).start()
+        cls.service = Service(short_form(1, 2))
+        cls.addClassCleanup(cls.service.close)
+        cls.service.start()
         cls.service.wait_sandboxes(1)
         cls.service.hello()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.service.close()
 
     def check_problem(self, answer, status):
         allowed = status if isinstance(status, tuple) else (status,)
