@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,15 +26,18 @@ static char *read_part(const char *folder, const char *name, const char *part, s
     return text;
 }
 
-static void run_case(const char *folder, const char *name, pd_fixture_cb cb, void *arg)
+/* Whether it is as wanted. */
+static bool run_case(const char *folder, const char *name, pd_fixture_cb cb, void *arg)
 {
     size_t len, error_len;
     pd_autofree char *input = read_part(folder, name, "input", &len);
     pd_autofree char *wanted = read_part(folder, name, "error", &error_len);
     pd_autofree char *got = cb(arg, input, len);
 
-    if (strcmp(got, wanted) != 0)
-        fail_msg("%s/%s: wanted\n%sgot\n%s", folder, name, wanted, got);
+    if (strcmp(got, wanted) == 0)
+        return true;
+    print_error("%s/%s: wanted\n%sgot\n%s", folder, name, wanted, got);
+    return false;
 }
 
 static int is_case(const struct dirent *entry)
@@ -45,13 +49,15 @@ void pd_fixtures_run(const char *kind, pd_fixture_cb cb, void *arg)
 {
     pd_autofree char *folder = pd_asprintf("%s/tests/fixtures/%s", PD_SOURCE_DIR, kind);
     struct dirent **entries;
-    int count = scandir(folder, &entries, is_case, alphasort);
+    int count = scandir(folder, &entries, is_case, alphasort), failed = 0;
 
     if (count <= 0)
         fail_msg("%s: no cases", folder);
     for (int i = 0; i < count; i++) {
-        run_case(folder, entries[i]->d_name, cb, arg);
+        failed += !run_case(folder, entries[i]->d_name, cb, arg);
         free(entries[i]);
     }
     free(entries);
+    if (failed)
+        fail_msg("%d cases of %s", failed, kind);
 }

@@ -9,7 +9,8 @@
  * content. The caller frees. */
 typedef char *(*pd_fixture_cb)(void *arg, const char *text, size_t len);
 
-/* Runs every case of this kind, fails the test at the first difference. */
+/* Runs every case of this kind, prints each difference, then fails the test if
+ * there was any. */
 void pd_fixtures_run(const char *kind, pd_fixture_cb cb, void *arg);
 
 #endif
