@@ -116,7 +116,7 @@ static unsigned distance(const char *a, size_t a_len, const char *b, size_t b_le
 const char *pd_nearest(const char *given, const char *const *names, size_t count)
 {
     size_t len = strnlen(given, NAME_MAX_NEAR + 1);
-    unsigned best = (unsigned)(len < 4 ? 2 : len / 3 + 1); /* that far is too far */
+    unsigned best = (unsigned)(len < 2 ? 1 : len < 4 ? 2 : len / 3 + 1); /* that far is too far */
     const char *nearest = NULL;
 
     if (len == 0 || len > NAME_MAX_NEAR)

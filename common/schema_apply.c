@@ -184,7 +184,7 @@ static void check_amount(const struct pd_schema *schema, const struct pd_node *n
 {
     struct brief text;
     struct pd_err err;
-    double amount;
+    double amount = 0;
 
     if (node->kind == PD_NODE_INT)
         snprintf(text.text, sizeof text.text, "%" PRId64, node->integer);
