@@ -396,7 +396,7 @@ static void on_link_ready(void *arg, struct pd_link *link, const struct pd_hello
     state->was_ready = true;
     state->relinks = 0;
     pd_log(PD_LOG_INFO, "controller", "sandbox ready", "pool", sandbox->pool, "id", sandbox->id,
-           "took_ms", PD_NUM(took_ms), "isolation", pd_isolation_name(hello->isolation), "weaker",
+           "took_ms", state->adopted ? NULL : PD_NUM(took_ms), "isolation", pd_isolation_name(hello->isolation), "weaker",
            weaker, NULL);
     pd_store_sandbox_move(state->controller->store, sandbox, PD_SANDBOX_WARM);
 }

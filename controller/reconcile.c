@@ -86,11 +86,7 @@ static int count_claimed(struct pd_store *store, const char *pool)
 
 static const char *provider_error(const struct pd_provider_state *at)
 {
-    if (!at->provider)
-        return "its provider is not configured";
-    if (at->error[0])
-        return at->error;
-    return at->up ? "" : "its provider has not answered yet";
+    return at->provider ? at->error : "its provider is not configured";
 }
 
 static const char *isolation_error(const struct pd_pool *pool)
