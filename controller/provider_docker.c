@@ -6,7 +6,7 @@
  *                             | 409    | fails
  *                          inspect   remove, tell
  *   list, destroy            one call
- *   link     facts -> attach (docker_stream.c)
+ *   link     facts -> attach (docker_stream.c) -> does it run?
  *
  * Closing the engine's connection ends every call as canceled, so every chain
  * ends by itself; attaches have connections of their own and are canceled one
@@ -41,7 +41,8 @@ struct op {
     char container[CONTAINER_ID_MAX];
     bool with_apparmor;
     struct pd_err failure; /* told once the remains are removed */
-    struct pd_docker_attach *attach;
+    struct pd_docker_attach *attach; /* links: until it is open */
+    struct pd_stream *stream;        /* links: once it is open */
     union {
         pd_provider_done_cb done;
         pd_provider_create_cb create;
@@ -477,9 +478,50 @@ static void link_end(struct op *op, const struct pd_err *err, struct pd_stream *
     maybe_closed(docker);
 }
 
+static void on_stream_dropped(void *arg)
+{
+    struct op *op = arg;
+
+    link_end(op, &op->failure, NULL);
+}
+
+static void link_fail(struct op *op, const struct pd_err *err)
+{
+    op->failure = *err;
+    op->stream->ops->close(op->stream, on_stream_dropped, op);
+}
+
+static void on_state(void *arg, const struct pd_err *err, const struct pd_docker_answer *answer)
+{
+    struct op *op = arg;
+    const struct pd_node *state = err ? NULL : pd_docker_map(answer->json, "State");
+    struct pd_err failure;
+
+    if (err) {
+        link_fail(op, err);
+    } else if (strcmp(pd_docker_text(state, "Status"), "running") != 0) {
+        pd_err_set(&failure, PD_CONFLICT, "it is %.32s", pd_docker_text(state, "Status"));
+        link_fail(op, &failure);
+    } else {
+        link_end(op, NULL, op->stream);
+    }
+}
+
+/* The engine attaches to what has ended, too, and such a stream never says
+ * anything. One that is attached to what still runs afterwards does end. */
 static void on_attached(void *arg, const struct pd_err *err, struct pd_stream *stream)
 {
-    link_end(arg, err, stream);
+    struct op *op = arg;
+    pd_autofree char *path = pd_asprintf("/containers/%s/json", op->container);
+    struct pd_docker_call call = {.method = "GET", .path = path};
+    struct pd_err failure;
+
+    op->attach = NULL;
+    op->stream = stream;
+    if (err)
+        link_end(op, err, NULL);
+    else if (pd_docker_engine_call(op->docker->engine, &call, on_state, op, &failure) < 0)
+        link_fail(op, &failure);
 }
 
 static void attach(struct op *op)
