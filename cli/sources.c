@@ -21,6 +21,7 @@
 struct folder {
     struct pd_sources *sources;
     uv_fs_event_t event;
+    bool (*concerns)(const struct pd_sources *sources, const char *filename);
     bool watched; /* `event` is an open handle */
     bool seen;    /* it has been read at least once, */
     dev_t dev;    /* when it was on this device */
@@ -190,12 +191,17 @@ static int apply_config(struct pd_sources *sources, struct pd_err *err)
     return apply_text(sources, "built-in " BUILT_IN, (const char *)built_in.data, built_in.len, err);
 }
 
+static bool is_manifest_name(const char *name)
+{
+    size_t len = strlen(name);
+
+    return name[0] != '.' && ((len > 5 && !strcmp(name + len - 5, ".yaml")) ||
+                              (len > 4 && !strcmp(name + len - 4, ".yml")));
+}
+
 static int is_manifest(const struct dirent *entry)
 {
-    size_t len = strlen(entry->d_name);
-
-    return entry->d_name[0] != '.' && ((len > 5 && !strcmp(entry->d_name + len - 5, ".yaml")) ||
-                                       (len > 4 && !strcmp(entry->d_name + len - 4, ".yml")));
+    return is_manifest_name(entry->d_name);
 }
 
 /* Conflicts are worth a second try: a pool that moved from one file to another
@@ -304,12 +310,29 @@ static void on_settled(uv_timer_t *timer)
     pd_sources_reload(sources);
 }
 
+/* Mounted configuration (a ConfigMap) changes by a link of this name. */
+#define MOUNTED_LINK "..data"
+
+static bool concerns_config(const struct pd_sources *sources, const char *filename)
+{
+    const char *slash = strrchr(sources->config, '/');
+
+    return strcmp(filename, slash ? slash + 1 : sources->config) == 0 ||
+           strcmp(filename, MOUNTED_LINK) == 0;
+}
+
+static bool concerns_pools(const struct pd_sources *sources, const char *filename)
+{
+    (void)sources;
+    return is_manifest_name(filename) || strcmp(filename, MOUNTED_LINK) == 0;
+}
+
 static void on_changed(uv_fs_event_t *event, const char *filename, int events, int status)
 {
     struct folder *folder = event->data;
 
     (void)events;
-    if (status < 0 || (filename && filename[0] == '.' && filename[1] != '.'))
+    if (status < 0 || (filename && !folder->concerns(folder->sources, filename)))
         return;
     uv_timer_start(&folder->sources->settle, on_settled, SETTLE_MS, 0);
 }
@@ -333,6 +356,8 @@ static void watch(struct pd_sources *sources, uv_loop_t *loop)
     sources->open_handles = 1;
     sources->config_folder.sources = sources;
     sources->pools_folder.sources = sources;
+    sources->config_folder.concerns = concerns_config;
+    sources->pools_folder.concerns = concerns_pools;
     if (sources->config) {
         const char *slash = strrchr(sources->config, '/');
         size_t len = slash ? (size_t)(slash - sources->config) : 1;

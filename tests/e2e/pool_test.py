@@ -152,7 +152,7 @@ class FirstRequest(unittest.TestCase):
         with Service(short_form(1, 2), pools={"node": node}) as service:
             service.wait_sandboxes(1, "default")
             self.assertEqual(service.sandboxes("node"), [])
-            service.hello("javascript")
+            service.execute("console.log(1)", "javascript", pool="node")
             self.assertGreaterEqual(len(service.sandboxes("node")), 1)
 
 

@@ -38,7 +38,15 @@ class Result(unittest.TestResult):
 
     def _bad(self, test, err):
         print("FAIL %s" % self.name(test), flush=True)
-        print("".join(traceback.format_exception(*err)), flush=True)
+        print(self.story(err), flush=True)
+
+    @staticmethod
+    def story(err):
+        """The traceback from our own files on."""
+        trace = err[2]
+        while trace and not trace.tb_frame.f_code.co_filename.startswith(HERE):
+            trace = trace.tb_next
+        return "".join(traceback.format_exception(err[0], err[1], trace))
 
     def addFailure(self, test, err):
         super().addFailure(test, err)
@@ -52,7 +60,7 @@ class Result(unittest.TestResult):
         if err is not None:
             super().addSubTest(test, subtest, err)
             print("FAIL %s %s" % (self.name(test), subtest._subDescription()), flush=True)
-            print("".join(traceback.format_exception(*err)), flush=True)
+            print(self.story(err), flush=True)
 
     def addSkip(self, test, reason):
         super().addSkip(test, reason)

@@ -18,6 +18,7 @@ struct world {
     uv_loop_t loop;
     struct pd_store *store;
     struct pd_sources *sources;
+    uv_timer_t timer;
     char root[32], config[64], pools[64];
 };
 
@@ -260,6 +261,37 @@ static void test_changes_are_seen(void **state)
     assert_int_equal(min_size(world, "late"), 2);
 }
 
+static void on_tired(uv_timer_t *timer)
+{
+    *(bool *)timer->data = true;
+}
+
+/* Neither other files in the folders nor reading them wakes anybody. */
+static void test_other_files_are_not_seen(void **state)
+{
+    struct world *world = *state;
+    pd_autofree char *other = pd_asprintf("%s/log", world->root);
+    bool tired = false;
+    struct pd_err err;
+
+    assert_int_equal(open_sources(world, &err), 0);
+    /* What a reload would bring, were there one. */
+    write_text(world->config, "sandbox: {min_size: 2, max_size: 2, default_image: \"x:1\"}\n");
+    while (min_size(world, "default") != 2)
+        uv_run(&world->loop, UV_RUN_ONCE);
+    write_text(other, "noise");
+    write_pool(world, ".hidden.yaml", "noise");
+    write_pool(world, "notes.txt", "noise");
+    uv_timer_init(&world->loop, &world->timer);
+    world->timer.data = &tired;
+    uv_timer_start(&world->timer, on_tired, 400, 0);
+    for (int turns = 0; !tired; turns++) {
+        uv_run(&world->loop, UV_RUN_ONCE);
+        assert_in_range(turns, 0, 20);
+    }
+    uv_close((uv_handle_t *)&world->timer, NULL);
+}
+
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -269,7 +301,7 @@ int main(void)
         IN_WORLD(test_bad_manifest_leaves_the_others), IN_WORLD(test_reload),
         IN_WORLD(test_lost_folder_changes_nothing), IN_WORLD(test_pool_belongs_to_one_file),
         IN_WORLD(test_pool_moves_with_its_manifest),
-        IN_WORLD(test_changes_are_seen),
+        IN_WORLD(test_changes_are_seen), IN_WORLD(test_other_files_are_not_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -196,9 +196,9 @@ class Service:
     def wait_sandboxes(self, count, pool=None, timeout=60):
         def enough():
             found = self.sandboxes(pool, "running")
-            return found if len(found) == count else None
+            return [found] if len(found) == count else None
         enough.__doc__ = "%d running sandboxes of pool %s" % (count, pool or "any")
-        return wait_for(enough, timeout)
+        return wait_for(enough, timeout)[0]
 
     # ---- requests ----
 
