@@ -359,12 +359,6 @@ static int existing(const struct census *census)
     return (int)census->n + census->view->expected;
 }
 
-/* Members that exist but are on their way out: their room comes free. */
-static int leaving(const struct census *census)
-{
-    return existing(census) - census->live;
-}
-
 static void make_room(struct census *census)
 {
     const struct pd_pool_spec *spec = census->spec;
@@ -374,8 +368,7 @@ static void make_room(struct census *census)
 
     if (waiting == 0)
         return;
-    while (census->live + missing > spec->max_size && leaving(census) < missing &&
-           census->view->growth->failures == 0) {
+    while (census->live + missing > spec->max_size && census->view->growth->failures == 0) {
         struct entry *entry = longest_idle_bound(census);
         size_t before = census->plan->n_actions;
         if (entry)

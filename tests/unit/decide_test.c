@@ -63,6 +63,7 @@ static const struct row rows[] = {
      .wait_ms = 60000, .wanted = 10},
     {.what = "what was in use lately is kept", .members = "WWWWWW", .plan = "", .peak = 5,
      .needed = 5},
+    {.what = "what was in use lately may be again", .members = "WWWW", .plan = "+2", .peak = 5},
     {.what = "what was needed lately is kept, though not made again", .members = "WWWWW",
      .plan = "", .needed = 9, .wanted = 3},
     {.what = "the rest goes, the newest first", .members = "WWWWW", .plan = "-4:excess -3:excess"},
@@ -476,8 +477,7 @@ static void show(const struct pd_pool_spec *spec, const struct pd_view *view,
                 spec->update.max_unavailable,
                 spec->update.type == PD_UPDATE_RECREATE ? "recreate" : "rolling");
     for (size_t i = 0; i < view->n_members; i++)
-        print_error("%s %s%s%s%s", view->members[i].id,
-                    pd_sandbox_phase_name(view->members[i].phase),
+        print_error("%s %c%s%s%s", view->members[i].id, "csWCT"[view->members[i].phase],
                     view->members[i].spent ? "!" : "", view->members[i].bound ? "@" : "",
                     strcmp(view->members[i].template_hash, spec->template_hash) ? "~, " : ", ");
     write_plan(plan, text, sizeof text);
