@@ -117,7 +117,7 @@ class Hostile(unittest.TestCase):
                   "memory_exceeded")
 
     def test_memory_in_a_child(self):
-        code = "python3 -c 'x = bytes(1 << 30); print(len(x))'; echo after; exit 4"
+        code = "python3 -c 'x = bytearray(b\"x\") * (1 << 30); print(len(x))'; echo after; exit 4"
         answer = self.attack(code, "bash")
         self.assertNotIn("1073741824", answer["output"])
 

@@ -30,7 +30,7 @@ CASES = [
     ("code is empty", "POST", "/execute", with_field(code=""), JSON, 422, "code"),
     ("unknown field", "POST", "/execute", with_field(tiemout=3), JSON, 422, "tiemout"),
     ("unknown language", "POST", "/execute", with_field(language="cobol"), JSON, 422, "cobol"),
-    ("unknown pool", "POST", "/execute", with_field(pool="nowhere"), JSON, 422, "nowhere"),
+    ("unknown pool", "POST", "/execute", with_field(pool="nowhere"), JSON, 422, "there are"),
     ("timeout 0", "POST", "/execute", with_field(timeout=0), JSON, 422, "timeout"),
     ("timeout -1", "POST", "/execute", with_field(timeout=-1), JSON, 422, "timeout"),
     ("timeout 1e308", "POST", "/execute",

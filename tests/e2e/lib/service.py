@@ -220,10 +220,9 @@ class Service:
         finally:
             connection.close()
 
-    def execute(self, code, language="python", timeout=120, **more):
+    def execute(self, code, language="python", **more):
         """POST /execute that must be answered 200; the decoded answer."""
-        answer = self.request("POST", "/execute", dict(code=code, language=language, **more),
-                              timeout=timeout)
+        answer = self.request("POST", "/execute", dict(code=code, language=language, **more))
         assert answer.status == 200, answer
         return answer.json
 
