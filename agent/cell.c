@@ -128,9 +128,10 @@ static _Noreturn void init_main(int sock, const struct platform *platform,
     int result;
 
     signal(SIGCHLD, SIG_IGN);
-    if (dup2(sock, 3) < 0 || syscall(SYS_close_range, 4, ~0U, 0) < 0)
+    /* Nothing of the agent's is left to it, the wire to the service least of all. */
+    if (dup2(sock, 0) < 0 || syscall(SYS_close_range, 1, ~0U, 0) < 0)
         _exit(1);
-    sock = 3;
+    sock = 0;
     result = init_set_up(platform, limits, handles);
     if (result < 0) {
         sys_send_fds(sock, &result, sizeof result, NULL, 0);
