@@ -75,6 +75,7 @@ enum slot_state {
     SLOT_JOINING, /* an interpreter is starting, or being forked, in it */
     SLOT_READY,   /* it waits for its program */
     SLOT_RUNNING, /* a run's */
+    SLOT_PROBING, /* version.c's */
     SLOT_ENDING,  /* killed; processes still to be waited for */
 };
 
@@ -139,6 +140,16 @@ struct run {
     uint8_t stdin_data[STDIN_BYTES_MAX];
 };
 
+/* ---- the question for a language's version (version.c) ---- */
+
+struct probe {
+    size_t lang;       /* whose turn it is; n_langs: all are done */
+    struct slot *slot; /* where it runs, NULL when it does not */
+    char text[60];
+    size_t len;
+    bool has_line;
+};
+
 /* ---- everything ---- */
 
 struct agent {
@@ -169,6 +180,7 @@ struct agent {
 
     struct slot slots[SLOTS_MAX];
     struct run run;
+    struct probe probe;
     uint64_t runs;
     int64_t oom_kills; /* as last read */
     uid_t next_uid;
@@ -221,6 +233,13 @@ void run_on_prog_end(struct agent *agent, const struct end *end);
 void run_on_timer(struct agent *agent);
 void run_poke(struct agent *agent); /* something that a waiting run waits for may have come */
 void run_abandon(struct agent *agent); /* a new attacher: the old one's run dies */
+
+/* version.c: languages' versions, found out while nothing else is to be done */
+void version_on_attach(struct agent *agent, const struct pd_frame *attach);
+void version_poke(struct agent *agent);
+void version_on_output(struct agent *agent, int *fd);
+void version_on_timer(struct agent *agent);
+void version_abandon(struct agent *agent); /* a run comes first */
 
 /* collect.c: artifacts, the agent's side */
 int artifact_ask(struct agent *agent, const char *request, size_t len); /* 0 or -errno */

@@ -112,8 +112,10 @@ static void on_timer(struct agent *agent)
 {
     uint64_t expirations;
 
-    if (read(agent->timer, &expirations, sizeof expirations) > 0)
-        run_on_timer(agent);
+    if (read(agent->timer, &expirations, sizeof expirations) <= 0)
+        return;
+    version_on_timer(agent);
+    run_on_timer(agent);
 }
 
 static void on_event(struct agent *agent, uint64_t event)
@@ -165,6 +167,7 @@ static void settle(struct agent *agent)
     if (!agent->in_paused && agent->in_len > 0)
         wire_process(agent);
     slots_refill(agent);
+    version_poke(agent);
     if (agent->spares_changed && agent->attached)
         tell_spares(agent);
     wire_flush(agent);

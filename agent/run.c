@@ -422,6 +422,7 @@ static void on_run(struct agent *agent, const struct pd_frame *frame)
         wire_fault(agent, "a run of no known language");
         return;
     }
+    version_abandon(agent);
     memset(run, 0, offsetof(struct run, frame));
     memcpy(run->frame, frame->payload, frame->payload_len);
     run->frame_len = frame->payload_len;

@@ -55,7 +55,8 @@ static void free_if_gone(struct slot *slot)
 
 void slot_end(struct agent *agent, struct slot *slot)
 {
-    bool has_run = slot->state == SLOT_RUNNING;
+    bool has_run = slot->state == SLOT_RUNNING ||
+                   (slot->state == SLOT_PROBING && agent->platform.isolation == ISOLATION_UID);
 
     if (slot->state == SLOT_FREE || slot->state == SLOT_ENDING)
         return;
@@ -366,6 +367,8 @@ void slot_on_event(struct agent *agent, struct slot *slot, unsigned which)
     case SLOT_ERR:
         if (slot->state == SLOT_RUNNING)
             run_on_output(agent, which == SLOT_OUT ? 1 : 2);
+        else if (slot->state == SLOT_PROBING)
+            version_on_output(agent, which == SLOT_OUT ? &slot->stdout_r : &slot->stderr_r);
         break;
     default:
         break;
@@ -383,7 +386,7 @@ bool slots_on_exit(struct agent *agent, pid_t pid)
             slot->cell.init = 0;
             if (slot->state == SLOT_ENDING) {
                 free_if_gone(slot);
-            } else if (slot->state != SLOT_RUNNING) { /* else its program's end follows */
+            } else if (slot->state < SLOT_RUNNING) { /* else its program's end follows */
                 slot_end(agent, slot);
                 run_on_slot_lost(agent, slot);
             }
@@ -393,7 +396,7 @@ bool slots_on_exit(struct agent *agent, pid_t pid)
             slot->prog = 0;
             if (slot->state == SLOT_ENDING) {
                 free_if_gone(slot);
-            } else if (slot->state != SLOT_RUNNING) {
+            } else if (slot->state < SLOT_RUNNING) {
                 slot_end(agent, slot);
                 run_on_slot_lost(agent, slot);
             }

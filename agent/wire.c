@@ -119,6 +119,7 @@ static void attach(struct agent *agent, const struct pd_frame *frame)
     memcpy(agent->out + agent->out_len, sync, sizeof sync);
     agent->out_len += sizeof sync;
     lang_configure(agent, frame);
+    version_on_attach(agent, frame);
     send_hello(agent);
     slots_refill(agent);
 }
