@@ -111,6 +111,8 @@ static void finish(struct pd_http_request *request, const struct pd_err *err)
         turn_soon(http);
 }
 
+/* CURLE_UNSUPPORTED_PROTOCOL is what the peer speaks when it is not HTTP/1: the
+ * URL was looked at before. */
 static int kind_of(CURLcode code)
 {
     switch (code) {
@@ -121,7 +123,6 @@ static int kind_of(CURLcode code)
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
         return PD_INVALID;
     case CURLE_OUT_OF_MEMORY:
     case CURLE_FAILED_INIT:

@@ -48,7 +48,7 @@ static int parse_authority(const char *text, struct pd_docker_address *address,
     } else if ((port = strchr(copy, ':'))) {
         *port++ = '\0';
     }
-    if (!is_host_name(host))
+    if (!is_host_name(host) || (port && !*port))
         return pd_err_set(err, PD_INVALID, "'%s' is no host and port", text);
     address->port = address->tls ? PORT_TLS : PORT_PLAIN;
     if (port && parse_port(port, &address->port, err) < 0)
@@ -115,7 +115,8 @@ int pd_docker_address_parse(const char *host, bool tls, const char *cert_path,
     address.text = pd_strdup(text);
     if (parse(text, tls, cert_path, &address, err) < 0) {
         pd_docker_address_fini(&address);
-        return pd_err_wrap(err, "DOCKER_HOST '%s'", text);
+        pd_err_wrap(err, "DOCKER_HOST '%s'", text);
+        return PD_INVALID;
     }
     *ret_address = address;
     return 0;

@@ -118,7 +118,7 @@ static int read_header(const struct header *header, size_t room, struct pd_tar_e
         checksum != checksum_of(header) || !get_octal(header->mode, sizeof header->mode, &mode) ||
         !get_octal(header->size, sizeof header->size, &size))
         return pd_err_set(err, PD_INVALID, "a malformed tar header");
-    if (size > room)
+    if (size > room || (BLOCK - size % BLOCK) % BLOCK > room - size)
         return pd_err_set(err, PD_INVALID, "the tar archive is cut short");
     memcpy(entry->name, header->name, sizeof header->name);
     entry->name[sizeof header->name] = '\0';
@@ -135,15 +135,14 @@ int pd_tar_next(const char *tar, size_t len, size_t *offset, struct pd_tar_entry
 
     while (*offset < len && len - *offset >= BLOCK) {
         const char *block = tar + *offset;
-        size_t room = len - *offset - BLOCK, blocks;
+        size_t room = len - *offset - BLOCK;
         struct header header;
         if (memcmp(block, zeros, BLOCK) == 0)
             return 0;
         memcpy(&header, block, BLOCK);
         if (read_header(&header, room, ret_entry, err) < 0)
             return PD_INVALID;
-        blocks = (ret_entry->len + BLOCK - 1) / BLOCK * BLOCK;
-        *offset += BLOCK + (blocks < room ? blocks : room);
+        *offset += BLOCK + (ret_entry->len + BLOCK - 1) / BLOCK * BLOCK;
         if (ret_entry->type == 'x' || ret_entry->type == 'g')
             continue;
         ret_entry->data = block + BLOCK;
