@@ -35,6 +35,7 @@ mapfile -t images < <(configured_images "$ROOT/conf/default.yaml" "$ROOT"/conf/p
 for image in "${images[@]}"; do
     need_image "$image"
 done
+need_image_all
 
 # ctest of one preset, then its count.
 run_ctest() {

@@ -3,6 +3,9 @@
 # shellcheck shell=bash
 
 IMAGE_INCLUDE=python3,python-is-python3,nodejs,procps,bash,ca-certificates,tzdata
+# Every language of conf/languages.yaml, for their tests.
+IMAGE_INCLUDE_ALL=$IMAGE_INCLUDE,esbuild,gcc,g++,libc6-dev,default-jdk-headless,golang-go,ruby,php-cli,perl,lua5.4,r-base-core,python3-matplotlib
+IMAGE_ALL=paddock-sandbox:all
 IMAGE_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/paddock
 PULL_ANSWER_S=20  # a registry that says nothing for so long is out of reach
 PULL_TOTAL_S=900
@@ -36,22 +39,24 @@ debian_suite() {
     (. /etc/os-release 2>/dev/null; echo "${VERSION_CODENAME:-bookworm}")
 }
 
-# What the tarball is made from decides its name.
+# What the tarball is made from decides its name. Here and below: of which packages.
 image_recipe_hash() {
-    printf '%s\n' "1 $(debian_suite) $(dpkg --print-architecture) $IMAGE_INCLUDE" |
+    printf '%s\n' "1 $(debian_suite) $(dpkg --print-architecture) $1" |
         sha256sum | cut -c1-12
 }
 
-# Build the tarball, unless the cache has it; prints its path.
+# Build the tarball, unless the cache has it; prints its path. (The folder for
+# manual pages is one that a JDK's package does not do without.)
 image_tarball() {
-    local tar log
-    tar=$IMAGE_CACHE/sandbox-$(image_recipe_hash).tar
+    local include=$1 tar log
+    tar=$IMAGE_CACHE/sandbox-$(image_recipe_hash "$include").tar
     if [ ! -s "$tar" ]; then
         need_packages "${IMAGE_PACKAGES[@]}"
-        say "building a sandbox image from Debian packages ($IMAGE_INCLUDE), about half a minute"
+        say "building a sandbox image from Debian packages ($include)"
         mkdir -p "$IMAGE_CACHE"
         log=$(mktemp)
-        if ! as_root mmdebstrap --variant=minbase --include="$IMAGE_INCLUDE" \
+        if ! as_root mmdebstrap --variant=minbase --include="$include" \
+                --essential-hook='mkdir -p "$1/usr/share/man/man1"' \
                 --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
                 --format=tar "$(debian_suite)" - >"$tar.part" 2>"$log"; then
             tail -n 10 "$log" >&2
@@ -67,10 +72,10 @@ image_tarball() {
 
 # The equivalent image; prints its name.
 image_equivalent() {
-    local name tar
-    name=paddock-sandbox:$(image_recipe_hash)
+    local include=$1 name tar
+    name=paddock-sandbox:$(image_recipe_hash "$include")
     if ! image_exists "$name"; then
-        tar=$(image_tarball) || exit 1
+        tar=$(image_tarball "$include") || exit 1
         docker import -c 'CMD ["bash"]' -c 'LABEL paddock.dev/made-from=debian-packages' \
             "$tar" "$name" >/dev/null ||
             die "docker import of $tar failed" "remove that file if it is damaged, and run this again"
@@ -92,10 +97,17 @@ need_image() {
             return 0
             ;;
     esac
-    made=$(image_equivalent) || exit 1
+    made=$(image_equivalent "$IMAGE_INCLUDE") || exit 1
     docker tag "$made" "$image"
     say "no registry in reach: $image is now an equivalent made from Debian packages"
     note "docker rmi $image, and run this again with a registry in reach, to have the real one"
+}
+
+# The image that the tests of all languages need.
+need_image_all() {
+    local made
+    made=$(image_equivalent "$IMAGE_INCLUDE_ALL") || exit 1
+    docker tag "$made" "$IMAGE_ALL"
 }
 
 # The images that these configuration files name.
