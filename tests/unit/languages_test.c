@@ -98,7 +98,7 @@ static void every_field_arrives(void **state)
     assert_string_equal(python->file, "main.py");
     assert_int_equal(python->compile.count, 0);
     assert_string_equal(python->run.items[0], "python3");
-    assert_string_equal(python->spare, "sitecustomize.py");
+    assert_true(*python->spare != '\0');
     assert_true(python->spare_command.count > 0);
     assert_true(python->zygote);
     assert_string_equal(python->env.items[0], "PYTHONUNBUFFERED=1");
@@ -144,7 +144,7 @@ static void what_is_wrong_is_said_with_path_and_line(void **state)
         {ONE "- {name: b, file: b, run: [c], runs: x}\n",
          "languages[1].runs: is not known; did you mean run? (line 3)"},
         {ONE "more: 1\n", "more: is not known (line 3)"},
-        {"a: [", "while parsing a flow node: did not find expected node content (line 1)"},
+        {"a: [\n", "while parsing a flow node: did not find expected node content (line 2)"},
     };
 
     (void)state;
