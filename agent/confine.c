@@ -1,6 +1,7 @@
 #include "agent/confine.h"
 
 #include <asm/unistd.h>
+#include <errno.h>
 #include <linux/capability.h>
 #include <linux/prctl.h>
 #include <linux/resource.h>
@@ -35,6 +36,10 @@ static long call(long number, long a, long b, long c, long d)
 }
 
 #define NOFILE_MAX 1024
+#define SIGPENDING_MAX 1024
+/* A core pattern that is a pipe starts a program on the host whatever the limit,
+ * except at 1 (core(5)). The filter keeps programs from lowering it to 0. */
+#define CORE_BYTES 1
 #define CAPS 64 /* more than any kernel has; dropping one that is not there fails, and ends the loop */
 
 int pd_confine_aim(int pid_namespace)
@@ -50,10 +55,14 @@ static int limit(int resource, uint64_t value)
 
 static int set_limits(const struct pd_confine *confine)
 {
-    int result = limit(RLIMIT_CORE, 0);
+    int result = limit(RLIMIT_CORE, CORE_BYTES);
 
+    if (result == -EPERM)
+        result = limit(RLIMIT_CORE, 0);
     if (result == 0)
         result = limit(RLIMIT_NOFILE, NOFILE_MAX);
+    if (result == 0)
+        result = limit(RLIMIT_SIGPENDING, SIGPENDING_MAX);
     if (result == 0)
         result = limit(RLIMIT_MEMLOCK, 64 * 1024);
     if (result == 0)
@@ -158,6 +167,9 @@ int pd_confine_enter(const struct pd_confine *confine, const int *fds)
         result = become(confine->uid);
     if (result == 0)
         result = pd_confine_drop_capabilities();
+    /* Its own files in /proc are its own, also where no exec follows. */
+    if (result == 0)
+        result = (int)call(__NR_prctl, PR_SET_DUMPABLE, 1, 0, 0);
     if (result == 0)
         result = (int)call(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0);
     if (result == 0)
