@@ -24,8 +24,7 @@ static const struct {
 
 static unsigned kind_index(int kind)
 {
-    unsigned index = kind > 0 ? (unsigned)-PD_INTERNAL : (unsigned)-kind;
-    return index < sizeof kinds / sizeof kinds[0] ? index : (unsigned)-PD_INTERNAL;
+    return kind <= 0 && kind >= PD_INTERNAL ? (unsigned)-kind : (unsigned)-PD_INTERNAL;
 }
 
 const char *pd_err_kind_name(int kind)

@@ -19,12 +19,13 @@ int64_t pd_wall_ms(void)
 
 const char *pd_wall_format(int64_t wall_ms, char out[static PD_RFC3339_BYTES])
 {
-    time_t seconds = (time_t)(wall_ms / 1000);
+    int64_t ms = (wall_ms % 1000 + 1000) % 1000; /* before 1970 too */
+    time_t seconds = (time_t)((wall_ms - ms) / 1000);
     struct tm tm;
     size_t used;
 
     gmtime_r(&seconds, &tm);
     used = strftime(out, PD_RFC3339_BYTES, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out + used, PD_RFC3339_BYTES - used, ".%03dZ", (int)(wall_ms % 1000));
+    snprintf(out + used, PD_RFC3339_BYTES - used, ".%03dZ", (int)ms);
     return out;
 }
