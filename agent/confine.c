@@ -80,11 +80,11 @@ int pd_confine_drop_capabilities(void)
     struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
 
     for (long cap = 0; cap < CAPS; cap++) {
-        if (call(__NR_prctl, PR_CAPBSET_READ, cap, 0, 0) < 0)
+        if (call(__NR_prctl, PR_CAPBSET_DROP, cap, 0, 0) < 0) {
+            if (call(__NR_prctl, PR_CAPBSET_READ, cap, 0, 0) >= 0)
+                return -1;
             break;
-        if (call(__NR_prctl, PR_CAPBSET_READ, cap, 0, 0) == 1 &&
-            call(__NR_prctl, PR_CAPBSET_DROP, cap, 0, 0) < 0)
-            return -1;
+        }
     }
     if (call(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0) < 0)
         return -1;
@@ -125,15 +125,17 @@ static int become(uint32_t uid)
     return (int)result;
 }
 
-#define SPARE_OOM_SCORE "500" /* what waits dies before the agent, and after a run */
-
-/* The files of the container's /proc are writable; the cell's are not. */
-static void offer_to_oom_killer(void)
+/* What waits dies before the agent, and after a run.
+ * The files of the container's /proc are writable; the cell's are not. */
+static void offer_to_oom_killer(uint32_t score)
 {
+    /* Without a leading 0, which would mean octal. */
+    char digits[4] = {'1', '0', '0', '0'};
     long fd = call(__NR_openat, -100 /* AT_FDCWD */, (long)"/proc/self/oom_score_adj", 1, 0);
 
     if (fd >= 0) {
-        call(__NR_write, fd, (long)SPARE_OOM_SCORE, sizeof SPARE_OOM_SCORE - 1, 0);
+        digits[score >= 1000] = (char)('0' + score / 100 % 10);
+        call(__NR_write, fd, (long)digits, score >= 1000 ? 4 : 3, 0);
         call(__NR_close, fd, 0, 0, 0);
     }
 }
@@ -142,7 +144,7 @@ static int enter_cell(const struct pd_confine *confine, const int *fds)
 {
     long result = call(__NR_setsid, 0, 0, 0, 0);
 
-    offer_to_oom_killer();
+    offer_to_oom_killer(confine->oom_score);
     /* The user namespace first: it brings the capabilities for the others. */
     for (int i = PD_JOIN_USER; result >= 0 && confine->has_cell && i <= PD_JOIN_UTS; i++)
         result = call(__NR_setns, fds[i], 0, 0, 0);

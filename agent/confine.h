@@ -20,7 +20,7 @@ struct pd_confine {
     uint64_t pids_max;     /* RLIMIT_NPROC; 0: none of our own */
     uint64_t file_bytes_max; /* RLIMIT_FSIZE */
     uint32_t filter_len;
-    uint32_t reserved;
+    uint32_t oom_score;    /* in hundreds, up to 1000: a run dies before a spare, both before the agent */
     struct sock_filter filter[PD_FILTER_INSNS_MAX];
 };
 #define PD_CONFINE_BYTES(c) (offsetof(struct pd_confine, filter) + (c)->filter_len * sizeof(struct sock_filter))

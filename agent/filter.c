@@ -167,8 +167,68 @@ static void rule_socket(struct program *p, uint32_t number, bool unix_sockets, b
     ret(p, SECCOMP_RET_ERRNO | EAFNOSUPPORT);
 }
 
+/* ---- the allowlist as a search tree ----
+ *
+ * Loading a filter costs time in proportion to its length, and to the steps it
+ * takes for every system call there is, since the kernel tries each once to
+ * remember those that are always allowed. A list of 230 comparisons costs 0.4 ms
+ * for every program; a binary search over the 60-odd ranges of numbers that are
+ * allowed, a tenth of it. */
+
+#define NUMBERS_MAX 512
+#define RANGES_MAX 160
+
+struct range {
+    uint32_t first, last; /* inclusive */
+};
+
+static size_t find_ranges(struct range *ranges)
+{
+    bool is_allowed[NUMBERS_MAX + 1] = {false};
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++) {
+        if (allowed[i] < NUMBERS_MAX)
+            is_allowed[allowed[i]] = true;
+    }
+    for (uint32_t number = 0; number < NUMBERS_MAX; number++) {
+        if (!is_allowed[number])
+            continue;
+        if (n > 0 && ranges[n - 1].last + 1 == number)
+            ranges[n - 1].last = number;
+        else if (n < RANGES_MAX)
+            ranges[n++] = (struct range){number, number};
+    }
+    return n;
+}
+
+/* Instructions that search() writes for `n` ranges. */
+static size_t search_length(size_t n)
+{
+    return n == 1 ? 4 : 2 + search_length(n / 2) + search_length(n - n / 2);
+}
+
+/* Goes past its own end where the number is in no range. `after`: how many
+ * instructions follow until there; a jump always spans any of them. */
+static void search(struct program *p, const struct range *ranges, size_t n, size_t after)
+{
+    if (n == 1) {
+        put(p, BPF_JMP | BPF_JGE | BPF_K, ranges[0].first, 0, 2);
+        put(p, BPF_JMP | BPF_JGT | BPF_K, ranges[0].last, 1, 0);
+        ret(p, ALLOW);
+        put(p, BPF_JMP | BPF_JA, (uint32_t)after, 0, 0);
+        return;
+    }
+    put(p, BPF_JMP | BPF_JGE | BPF_K, ranges[n / 2].first, 0, 1);
+    put(p, BPF_JMP | BPF_JA, (uint32_t)search_length(n / 2), 0, 0);
+    search(p, ranges, n / 2, search_length(n - n / 2) + after);
+    search(p, ranges + n / 2, n - n / 2, after);
+}
+
 size_t pd_filter_build(bool unix_sockets, bool inet_sockets, struct sock_filter *out, size_t cap)
 {
+    struct range ranges[RANGES_MAX];
+    size_t n_ranges = find_ranges(ranges);
     struct program p = {out, 0, cap};
 
     load(&p, offsetof(struct seccomp_data, arch));
@@ -179,8 +239,7 @@ size_t pd_filter_build(bool unix_sockets, bool inet_sockets, struct sock_filter 
     put(&p, BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1);
     ret(&p, ABSENT);
 #endif
-    for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++)
-        answer(&p, allowed[i], ALLOW);
+    search(&p, ranges, n_ranges, 0);
     answer(&p, __NR_clone3, ABSENT);
     answer(&p, __NR_io_uring_setup, ABSENT);
     rule_clone(&p);

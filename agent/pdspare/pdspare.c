@@ -1,20 +1,31 @@
-/* pdspare: what a Python zygote needs that Python itself does not offer.
+/* pdspare: what a waiting Python (agent/spares/python.py) needs that Python itself
+ * does not offer.
  *
- * An extension module of the limited C API (PEP 384), declared here by hand so
- * that it builds without Python's headers and loads into any CPython from 3.7
- * on, with glibc or musl: it is linked to nothing, and what it names is found in
- * the process that loads it.
+ * An extension module whose part of the C API is declared here by hand, so that
+ * it builds without Python's headers and loads into any CPython from 3.9 on, with
+ * glibc or musl: it is linked to nothing, and what it names is found in the
+ * process that loads it.
  *
- *   serve(fd) -> (go_fd, ready_fd)   returns only in a forked child, which is
- *                                    in its cell and confined; the zygote itself
- *                                    stays inside until its socket ends, then exits */
+ *   serve(fd)            fork children into cells; returns only in such a child,
+ *                        confined; the zygote itself stays inside until its
+ *                        socket ends, then exits
+ *   run(path, globals, begin, system_exit, finish)
+ *                        run the script with no Python frame below it and exit:
+ *                        begin() before, system_exit(error) gives the status of a
+ *                        SystemExit, finish(status) the one to exit with
+ *   unraisable(object)   report the exception being handled as Python's own
+ *                        finalization does */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -47,18 +58,46 @@ typedef struct {
     void *slots, *traverse, *clear, *free;
 } module_def;
 
+typedef struct PyThreadState PyThreadState;
+typedef struct PyInterpreterState PyInterpreterState;
+
+#define METHOD_ARGUMENTS 0x0001    /* METH_VARARGS */
 #define METHOD_ONE_ARGUMENT 0x0008 /* METH_O */
 #define LIMITED_API_VERSION 3
+#define FILE_INPUT 257             /* Py_file_input */
 
 PyObject *PyModule_Create2(module_def *def, int api_version);
 long PyLong_AsLong(PyObject *object);
 PyObject *Py_BuildValue(const char *format, ...);
+int PyArg_ParseTuple(PyObject *args, const char *format, ...);
+PyObject *PyObject_CallFunction(PyObject *callable, const char *format, ...);
+void Py_DecRef(PyObject *object);
+PyInterpreterState *PyInterpreterState_Get(void);
+PyThreadState *PyThreadState_Get(void);
+PyThreadState *PyThreadState_New(PyInterpreterState *interpreter);
+PyThreadState *PyThreadState_Swap(PyThreadState *state);
+void PyThreadState_Delete(PyThreadState *state);
+PyObject *PyRun_FileExFlags(FILE *file, const char *name, int start, PyObject *globals,
+                            PyObject *locals, int close, void *flags);
+int PyErr_ExceptionMatches(PyObject *type);
+void PyErr_Fetch(PyObject **type, PyObject **value, PyObject **traceback);
+void PyErr_NormalizeException(PyObject **type, PyObject **value, PyObject **traceback);
+void PyErr_Restore(PyObject *type, PyObject *value, PyObject *traceback);
+void PyErr_GetExcInfo(PyObject **type, PyObject **value, PyObject **traceback);
+void PyErr_WriteUnraisable(PyObject *object);
+void PyErr_Clear(void);
+void PyErr_Print(void);
+PyObject *PySys_GetObject(const char *name);
+PyObject *PyObject_CallMethod(PyObject *object, const char *name, const char *format, ...);
+extern PyObject *PyExc_SystemExit, *PyExc_KeyboardInterrupt;
 void PyOS_BeforeFork(void);
 void PyOS_AfterFork_Parent(void);
 void PyOS_AfterFork_Child(void);
 PyObject *PyInit_pdspare(void);
 
 /* ---- the zygote ---- */
+
+#define POPULATE_READ 22 /* MADV_POPULATE_READ, Linux 5.14; refused by older ones, to no harm */
 
 static struct {
     int sock;
@@ -188,7 +227,46 @@ static int on_message(void)
     if (message.head.type == ZYGOTE_CONFINE)
         memcpy(&state.confine, &message.confine,
                (size_t)len - offsetof(__typeof__(message), confine));
+    /* Where programs may run as the same user in the same namespaces. */
+    if (message.head.type == ZYGOTE_CONFINE && !state.confine.has_cell)
+        prctl(PR_SET_DUMPABLE, 0);
     return message.head.type == ZYGOTE_FORK ? on_fork(&message.head, fds, n_fds) : 0;
+}
+
+/* A fork leaves out the page tables of a file's mapping (its child would fault
+ * them in again, a hundred times before a program's first line) unless the
+ * mapping has private pages of its own. So each gets one: a page written with
+ * what it holds; and all its pages are brought in, for the children to inherit. */
+static void adopt_mapping(uintptr_t from, uintptr_t to, const char *access)
+{
+    volatile char *page = (volatile char *)from;
+    int protection = (access[0] == 'r' ? PROT_READ : 0) | (access[2] == 'x' ? PROT_EXEC : 0);
+
+    if (access[0] != 'r' || access[3] != 'p')
+        return;
+    if (access[1] != 'w') {
+        if (mprotect((void *)from, to - from, protection | PROT_WRITE) < 0)
+            return;
+        *page = *page;
+        mprotect((void *)from, to - from, protection);
+    }
+    madvise((void *)from, to - from, POPULATE_READ);
+}
+
+static void adopt_mappings(void)
+{
+    char line[512];
+    FILE *maps = fopen("/proc/self/maps", "r");
+
+    while (maps && fgets(line, sizeof line, maps)) {
+        unsigned long from, to;
+        char access[8], path[256] = "";
+        if (sscanf(line, "%lx-%lx %7s %*s %*s %*s %255s", &from, &to, access, path) >= 3 &&
+            path[0] == '/')
+            adopt_mapping(from, to, access);
+    }
+    if (maps)
+        fclose(maps);
 }
 
 static PyObject *serve(PyObject *self, PyObject *arg)
@@ -200,6 +278,7 @@ static PyObject *serve(PyObject *self, PyObject *arg)
 
     (void)self;
     state.sock = (int)PyLong_AsLong(arg);
+    adopt_mappings();
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
     sigaction(SIGCHLD, &action, NULL);
@@ -216,11 +295,149 @@ static PyObject *serve(PyObject *self, PyObject *arg)
     }
     if (result < 0)
         _exit(0);
-    return Py_BuildValue("(ii)", PD_SPARE_GO_FD, PD_SPARE_READY_FD);
+    return Py_BuildValue("");
+}
+
+/* ---- the program ---- */
+
+/* A thread state without frames takes the place of the present one, for good:
+ * also where PyGILState_Ensure looks (it is bound to the first state that is made
+ * while none is). */
+static void leave_frames(void)
+{
+    PyInterpreterState *interpreter = PyInterpreterState_Get();
+    PyThreadState *left = PyThreadState_Get();
+    PyThreadState *between = PyThreadState_New(interpreter);
+    PyThreadState *fresh;
+
+    PyThreadState_Swap(between);
+    PyThreadState_Delete(left);
+    fresh = PyThreadState_New(interpreter);
+    PyThreadState_Swap(fresh);
+    PyThreadState_Delete(between);
+}
+
+/* As after any script, whether it failed or not. */
+static void flush_streams(void)
+{
+    static const char *const names[] = {"stderr", "stdout"};
+    PyObject *type, *value, *traceback;
+
+    PyErr_Fetch(&type, &value, &traceback);
+    for (size_t i = 0; i < 2; i++) {
+        PyObject *stream = PySys_GetObject(names[i]);
+        PyObject *result = stream ? PyObject_CallMethod(stream, "flush", NULL) : NULL;
+        if (result)
+            Py_DecRef(result);
+        else
+            PyErr_Clear();
+    }
+    PyErr_Restore(type, value, traceback);
+}
+
+static long call_for_status(PyObject *function, PyObject *argument, long fallback)
+{
+    PyObject *result = PyObject_CallFunction(function, "O", argument);
+    long status = result ? PyLong_AsLong(result) : fallback;
+
+    if (!result)
+        PyErr_Print();
+    else
+        Py_DecRef(result);
+    return status;
+}
+
+/* The status of an exception that nobody caught. */
+static long status_of_exception(PyObject *system_exit, int *ret_interrupted)
+{
+    PyObject *type, *value, *traceback;
+    long status;
+
+    if (!PyErr_ExceptionMatches(PyExc_SystemExit)) {
+        *ret_interrupted = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
+        PyErr_Print();
+        return 1;
+    }
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    status = call_for_status(system_exit, value, 1);
+    Py_DecRef(value);
+    Py_DecRef(type);
+    if (traceback)
+        Py_DecRef(traceback);
+    return status;
+}
+
+static PyObject *run(PyObject *self, PyObject *args)
+{
+    PyObject *globals, *begin, *system_exit, *finish, *result, *number;
+    const char *path;
+    int interrupted = 0;
+    long status = 0;
+    FILE *file;
+
+    (void)self;
+    if (!PyArg_ParseTuple(args, "yOOOO", &path, &globals, &begin, &system_exit, &finish))
+        return NULL;
+    file = fopen(path, "rb");
+    if (!file) {
+        fprintf(stderr, "python3: can't open file '%s': [Errno %d] %s\n", path, errno,
+                strerror(errno));
+        exit(2);
+    }
+    leave_frames();
+    result = PyObject_CallFunction(begin, NULL);
+    if (!result)
+        PyErr_Print();
+    else
+        Py_DecRef(result);
+    result = PyRun_FileExFlags(file, path, FILE_INPUT, globals, globals, 1, NULL);
+    flush_streams();
+    if (result)
+        Py_DecRef(result);
+    else
+        status = status_of_exception(system_exit, &interrupted);
+    number = Py_BuildValue("l", status);
+    status = call_for_status(finish, number, status);
+    if (interrupted) {
+        signal(SIGINT, SIG_DFL);
+        kill(getpid(), SIGINT);
+    }
+    exit((int)status);
+}
+
+/* Parse and run from a file as run() will, but nothing. */
+static PyObject *rehearse(PyObject *self, PyObject *globals)
+{
+    static char text[] = "a = [1, 2]\nfor b in a:\n    c = str(b)\n";
+    FILE *file = fmemopen(text, sizeof text - 1, "r");
+    PyObject *result =
+        file ? PyRun_FileExFlags(file, "", FILE_INPUT, globals, globals, 1, NULL) : NULL;
+
+    (void)self;
+    if (result)
+        Py_DecRef(result);
+    else
+        PyErr_Clear();
+    return Py_BuildValue("");
+}
+
+static PyObject *unraisable(PyObject *self, PyObject *object)
+{
+    PyObject *type, *value, *traceback;
+
+    (void)self;
+    PyErr_GetExcInfo(&type, &value, &traceback);
+    PyErr_Restore(type, value, traceback);
+    PyErr_WriteUnraisable(object);
+    return Py_BuildValue("");
 }
 
 static method_def methods[] = {
     {"serve", serve, METHOD_ONE_ARGUMENT, NULL},
+    {"run", run, METHOD_ARGUMENTS, NULL},
+    {"rehearse", rehearse, METHOD_ONE_ARGUMENT, NULL},
+    {"unraisable", unraisable, METHOD_ONE_ARGUMENT, NULL},
     {NULL, NULL, 0, NULL},
 };
 static module_def definition = {

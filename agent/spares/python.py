@@ -1,0 +1,232 @@
+# Keeps a Python interpreter waiting for its program: started as
+#
+#     python3 -u /paddock/spares/python.py main.py
+#
+# PADDOCK_SPARE=exec:   this process waits itself.
+# PADDOCK_SPARE=zygote: this process imports PADDOCK_PRELOAD and forks children
+#                       into cells; each child waits.
+#
+# When arguments and environment have come, pdspare (agent/pdspare/pdspare.c)
+# leaves every frame of this file behind and runs the program as the interpreter
+# would run its script. At the end, what a program can see of an interpreter's
+# end happens here in the interpreter's order (Python/pylifecycle.c,
+# Py_FinalizeEx); tearing down the standard library, which it cannot see, is
+# left out: that is most of the time that a small program takes.
+import atexit
+import gc
+import importlib
+import os
+import sys
+from importlib.machinery import SourceFileLoader
+
+
+def plain_interpreter(script, arguments):
+    """Where pdspare does not load: the interpreter itself, started late."""
+    os.execv(sys.executable, [sys.executable, "-u", script, *arguments])
+
+
+try:
+    import pdspare
+except ImportError:
+    pdspare = None
+
+GO_FD, READY_FD, ZYGOTE_FD = 3, 4, 3
+SCRIPT = sys.argv[1]
+
+
+def make_main(path):
+    main = type(sys)("__main__")
+    main.__builtins__ = sys.modules["builtins"]
+    main.__annotations__ = {}
+    main.__loader__ = SourceFileLoader("__main__", path)
+    main.__file__ = path
+    main.__cached__ = None
+    return main
+
+
+def restore(path):
+    """Make this process look as if it had just been started with SCRIPT."""
+    sys.path[0] = os.path.dirname(path)
+    sys.path_importer_cache.pop(os.path.dirname(__file__), None)
+    if hasattr(sys, "orig_argv"):
+        sys.orig_argv[:] = [sys.orig_argv[0], "-u", SCRIPT]
+    sys.argv[:] = [SCRIPT]
+    for name in ("PADDOCK_SPARE", "PADDOCK_PRELOAD"):
+        os.environ.pop(name, None)
+
+
+def preload(names):
+    for name in filter(None, names.split(",")):
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            print("paddock: preload of %s: %s" % (name, error), file=sys.stderr)
+    # A thread would not survive the fork, and what it held would stay held.
+    if len(os.listdir("/proc/self/task")) != 1:
+        print("paddock: a preloaded module started a thread", file=sys.stderr)
+        os._exit(1)
+
+
+def read_go():
+    parts = []
+    os.write(READY_FD, b"R")
+    os.close(READY_FD)
+    while part := os.read(GO_FD, 65536):
+        parts.append(part)
+    os.close(GO_FD)
+    message = b"".join(parts).split(b"\0")
+    count = int(message[0])
+    return message[1 : 1 + count], message[1 + count : -1]
+
+
+def take_go():
+    arguments, environment = read_go()
+    arguments = [os.fsdecode(argument) for argument in arguments]
+    for entry in environment:
+        name, _, value = entry.partition(b"=")
+        os.environb[name] = value
+    sys.argv[1:] = arguments
+    if hasattr(sys, "orig_argv"):
+        sys.orig_argv.extend(arguments)
+    return arguments
+
+
+def refresh_randomness():
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random:
+        numpy_random.seed()
+
+
+def begin():
+    """Called with no frame below, before the program's first."""
+    threading = sys.modules.get("threading")
+    if threading and hasattr(threading._main_thread, "_set_tstate_lock"):
+        threading._main_thread._set_tstate_lock()
+
+
+def system_exit(error):
+    """The exit status that SystemExit means (Python/pythonrun.c)."""
+    code = getattr(error, "code", error)
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF if -(1 << 63) <= code < 1 << 63 else 0xFF
+    try:
+        print(code, file=sys.stderr, flush=True)
+    except Exception:
+        pass
+    return 1
+
+
+def flush():
+    """False where stdout could not be written."""
+    ok = True
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name, None)
+        if stream is None or getattr(stream, "closed", False):
+            continue
+        try:
+            stream.flush()
+        except Exception:
+            if name == "stdout":
+                ok = False
+                pdspare.unraisable(stream)
+    return ok
+
+
+def shut_down_threads():
+    threading = sys.modules.get("threading")
+    if threading:
+        try:
+            threading._shutdown()
+        except Exception:
+            pdspare.unraisable(threading)
+
+
+def clear_module(namespace):
+    for name in list(namespace):
+        if name[0:1] == "_" and name[1:2] != "_":
+            namespace[name] = None
+    for name in list(namespace):
+        if name != "__builtins__":
+            namespace[name] = None
+
+
+def clear_program_modules():
+    import weakref
+
+    dropped = []
+    for name, module in list(sys.modules.items()):
+        if name in KEPT and KEPT[name] is module:
+            continue
+        sys.modules[name] = None
+        if module is not None:
+            try:
+                dropped.append(weakref.ref(module))
+            except TypeError:
+                pass
+        del module
+    gc.collect()
+    for reference in reversed(dropped):
+        module = reference()
+        if module is not None and hasattr(module, "__dict__"):
+            clear_module(module.__dict__)
+        del module
+    gc.collect()
+
+
+def finish(status):
+    """What a program can see of its interpreter's end; the status to exit with."""
+    shut_down_threads()
+    atexit._run_exitfuncs()
+    ok = flush()
+    sys.setswitchinterval(1e6)  # daemon threads run no more
+    for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+        if hasattr(sys, name):
+            setattr(sys, name, None)
+    clear_program_modules()
+    return status if flush() and ok else 120
+
+
+def rehearse(path):
+    """Touch now, while nobody waits, the memory that a program will touch: after a
+    fork every first write to a page copies it."""
+    namespace = make_main(path).__dict__
+    pdspare.rehearse(namespace)
+    flush()
+    clear_module(namespace)
+
+
+def run(path):
+    if pdspare:
+        rehearse(path)
+    arguments = take_go()
+    if not pdspare:
+        plain_interpreter(SCRIPT, arguments)
+    refresh_randomness()
+    pdspare.run(os.fsencode(path), sys.modules["__main__"].__dict__, begin, system_exit, finish)
+
+
+def main():
+    path = os.path.join(os.getcwd(), SCRIPT)
+    kind = os.environ["PADDOCK_SPARE"]
+    if kind == "zygote":
+        if not pdspare:
+            os._exit(1)
+        preload(os.environ.get("PADDOCK_PRELOAD", ""))
+    restore(path)
+    for name in ("weakref", "zipimport"):
+        importlib.import_module(name)
+    sys.modules["__main__"] = make_main(path)
+    sys.modules.pop("pdspare", None)
+    KEPT.update(sys.modules)
+    del KEPT["__main__"]
+    if kind == "zygote":
+        gc.collect()
+        gc.freeze()
+        pdspare.serve(ZYGOTE_FD)
+    run(path)
+
+
+KEPT = {}
+main()
