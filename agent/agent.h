@@ -213,6 +213,10 @@ void slot_on_event(struct agent *agent, struct slot *slot, unsigned which);
 void slot_watch_output(struct agent *agent, struct slot *slot, bool on);
 bool slots_on_exit(struct agent *agent, pid_t pid);
 bool slots_ending(const struct agent *agent);
+/* Where runs and interpreters share a file system, one that is only starting
+ * could find a run's files in the places where it looks for modules and settings,
+ * and carry its code into a later run: it is ended, and started again later. */
+void slots_stop_starting(struct agent *agent);
 void slots_refill(struct agent *agent);
 int slots_ready(const struct agent *agent, const struct lang *lang);
 
@@ -220,6 +224,7 @@ int slots_ready(const struct agent *agent, const struct lang *lang);
 void zygote_start(struct agent *agent, struct lang *lang, struct zygote *zygote);
 void zygote_fork(struct agent *agent, struct slot *slot, const int *fds);
 void zygote_on_readable(struct agent *agent, struct lang *lang, struct zygote *zygote);
+void zygotes_stop_starting(struct agent *agent);
 bool zygotes_on_exit(struct agent *agent, pid_t pid);
 
 /* run.c */

@@ -1,6 +1,7 @@
 /* The languages of an ATTACH, and which of them this image has. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -84,12 +85,19 @@ static void read_language(struct agent *agent, const struct pd_field *nested)
     agent->n_langs++;
 }
 
+/* RLIMIT_NPROC counts a user's processes on the whole host: with isolation
+ * container those of every sandbox, and only the container's own limit stands. */
+static bool has_count_of_its_own(const struct platform *platform)
+{
+    return platform->isolation == ISOLATION_UID ||
+           (platform->isolation == ISOLATION_CELL && platform->has_nproc_per_cell);
+}
+
 static void set_up(struct agent *agent, enum isolation asked, int network, uint64_t pids)
 {
     platform_enter(&agent->platform, asked);
     agent->confine.has_cell = agent->platform.isolation == ISOLATION_CELL;
-    agent->confine.pids_max =
-        agent->confine.has_cell && !agent->platform.has_nproc_per_cell ? 0 : pids;
+    agent->confine.pids_max = has_count_of_its_own(&agent->platform) ? pids : 0;
     agent->confine.file_bytes_max = agent->limits.disk_bytes;
     agent->confine.filter_len = (uint32_t)pd_filter_build(
         network == 0, network != 0, agent->confine.filter, PD_FILTER_INSNS_MAX);
@@ -100,8 +108,12 @@ static void set_up(struct agent *agent, enum isolation asked, int network, uint6
         if (result < 0) {
             platform_give_up_cells(&agent->platform, -result);
             agent->confine.has_cell = 0;
+            agent->confine.pids_max = 0;
         }
     }
+    /* A program of the same user could look into the agent, and write its frames. */
+    if (!agent->confine.has_cell)
+        prctl(PR_SET_DUMPABLE, 0);
     agent->oom_kills = platform_oom_kills(&agent->platform);
 }
 

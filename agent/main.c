@@ -97,8 +97,8 @@ static void on_signals(struct agent *agent)
     siginfo_t info;
 
     while (read(agent->signals, &ignored, sizeof ignored) > 0) {
-        if (ignored.ssi_signo == SIGTERM)
-            _exit(0); /* the engine stops the container */
+        if (ignored.ssi_signo == SIGTERM && ignored.ssi_pid == 0)
+            _exit(0); /* the engine stops the container; a program in it has a pid */
     }
     for (;;) {
         info.si_pid = 0;

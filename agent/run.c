@@ -73,12 +73,26 @@ static size_t take_texts(struct run *run, int tag, char *store, size_t store_byt
 
 /* ---- files ---- */
 
+static bool is_below(const char *path)
+{
+    if (path[0] == '/')
+        return false;
+    for (const char *name = path; name; name = strchr(name, '/')) {
+        name += *name == '/';
+        if (strncmp(name, "..", 2) == 0 && (name[2] == '/' || name[2] == '\0'))
+            return false;
+    }
+    return true;
+}
+
 static int create_file(struct agent *agent, const char *path)
 {
     struct slot *slot = agent->run.slot;
     char prefix[512];
     int fd;
 
+    if (!is_below(path))
+        return -EINVAL;
     snprintf(prefix, sizeof prefix, "%s", path);
     for (char *slash = strchr(prefix, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
@@ -133,10 +147,11 @@ static void on_file(struct agent *agent, const struct pd_frame *frame)
 
     pd_fields_init(&fields, frame->payload, frame->payload_len);
     while (pd_fields_next(&fields, &field)) {
-        if (field.tag == PD_FIELD_PATH && field.len < sizeof path) {
-            memcpy(path, field.data, field.len);
-            path[field.len] = '\0';
-        }
+        if (field.tag != PD_FIELD_PATH)
+            continue;
+        snprintf(path, sizeof path, "%.*s", (int)field.len, (const char *)field.data);
+        if (field.len >= sizeof path)
+            path[0] = '/'; /* too long: refused, like all that is not below the workspace */
     }
     /* Without a path: the program itself. */
     sys_close(&run->file_fd);
@@ -324,6 +339,8 @@ static void take_slot(struct agent *agent, struct slot *slot)
     run->slot = slot;
     run->state = RUN_FILES;
     timer_set(agent, 0);
+    if (!agent->confine.has_cell)
+        slots_stop_starting(agent);
     if (!sweep_files(agent, slot->uid)) {
         wire_fault(agent, "the workspace could not be emptied");
         return;
@@ -413,6 +430,10 @@ static void on_run(struct agent *agent, const struct pd_frame *frame)
         wire_fault(agent, "a second run");
         return;
     }
+    if (agent->platform.isolation == ISOLATION_CONTAINER && agent->runs > 0) {
+        wire_fault(agent, "a second run, where nothing would stand between it and the first");
+        return;
+    }
     pd_fields_init(&fields, frame->payload, frame->payload_len);
     while (pd_fields_next(&fields, &field)) {
         if (field.tag == PD_FIELD_NAME)
@@ -451,6 +472,13 @@ static void count_output(struct run *run, int stream, ssize_t len)
     }
 }
 
+/* Where no init takes everybody with it. */
+static void empty_cell(struct agent *agent)
+{
+    if (!sweep_processes(agent, agent->run.slot->uid))
+        wire_fault(agent, "a program's processes could not be ended");
+}
+
 static void kill_run(struct agent *agent, enum cause cause)
 {
     struct run *run = &agent->run;
@@ -465,7 +493,7 @@ static void kill_run(struct agent *agent, enum cause cause)
         cell_kill(&run->slot->cell);
     if (run->slot->prog > 0)
         kill(run->slot->prog, SIGKILL);
-    sweep_processes(agent, run->slot->uid);
+    empty_cell(agent);
 }
 
 static void deliver(struct agent *agent, int stream, const char *data, size_t len)
@@ -664,6 +692,9 @@ static void finish(struct agent *agent)
     run->state = RUN_NONE;
     run->slot = NULL;
     slot_end(agent, slot);
+    /* At once: what is started from now on must not find what the run left. */
+    if (!sweep_files(agent, 0))
+        wire_fault(agent, "the workspace could not be emptied");
 }
 
 static void collect(struct agent *agent)
@@ -734,7 +765,7 @@ void run_on_prog_end(struct agent *agent, const struct end *end)
      * compiler's cell goes on to the program, an artifact's is the init's work. */
     if (!run->compiling && (!run->wants_artifacts || run->slot->cell.init <= 0)) {
         cell_kill(&run->slot->cell);
-        sweep_processes(agent, run->slot->uid);
+        empty_cell(agent);
     }
     for (int stream = 1; stream <= 2; stream++) {
         int *fd = stream == 1 ? &run->slot->stdout_r : &run->slot->stderr_r;
@@ -791,10 +822,14 @@ void run_abandon(struct agent *agent)
     if (run->state == RUN_NONE)
         return;
     sys_close(&run->file_fd);
+    if (run->state > RUN_WAIT)
+        agent->runs++;
     if (run->slot)
         slot_end(agent, run->slot);
     run->slot = NULL;
     run->state = RUN_NONE;
+    if (!sweep_files(agent, 0))
+        wire_fault(agent, "the workspace could not be emptied");
     timer_set(agent, 0);
     wire_pause(agent, false);
 }

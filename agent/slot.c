@@ -68,8 +68,8 @@ void slot_end(struct agent *agent, struct slot *slot)
     cell_kill(&slot->cell);
     if (slot->cell.init == 0 && slot->prog > 0)
         kill(slot->prog, SIGKILL);
-    if (has_run)
-        sweep_processes(agent, slot->uid);
+    if (has_run && !sweep_processes(agent, slot->uid))
+        wire_fault(agent, "a program's processes could not be ended");
     sys_close(&slot->stdin_w);
     sys_close(&slot->stdout_r);
     sys_close(&slot->stderr_r);
@@ -79,6 +79,19 @@ void slot_end(struct agent *agent, struct slot *slot)
     if (slot->zygote && slot->zygote->state == ZYGOTE_NONE)
         slot->prog = 0;
     free_if_gone(slot);
+}
+
+void slots_stop_starting(struct agent *agent)
+{
+    for (size_t i = 0; i < SLOTS_MAX; i++) {
+        struct slot *slot = &agent->slots[i];
+        if (slot == agent->run.slot || slot->state < SLOT_MAKING || slot->state > SLOT_JOINING)
+            continue;
+        slot_end(agent, slot);
+        if (slot->lang && slot->lang->spares_failed > 0)
+            slot->lang->spares_failed--; /* it has not failed */
+    }
+    zygotes_stop_starting(agent);
 }
 
 bool slots_ending(const struct agent *agent)

@@ -9,12 +9,13 @@
 
 struct agent;
 
-/* Kill every process of `uid` (isolation uid; else nothing) and wait until none
- * is left but zombies. */
-void sweep_processes(struct agent *agent, uid_t uid);
+/* Kill every process of `uid` (isolation uid), remove what it left in System V
+ * memory, queues and semaphores, and wait until it runs nowhere any more; with
+ * isolation container kill everything but the agent. False: someone lives. */
+bool sweep_processes(struct agent *agent, uid_t uid) __attribute__((warn_unused_result));
 
-/* Empty the workspace and the temporary folders and make them `uid`'s, 0700.
- * Removes System V objects of any uid of the range. False: something is left. */
-bool sweep_files(struct agent *agent, uid_t uid);
+/* Isolation uid: empty every folder that a run can write to and make it `uid`'s
+ * alone, 0700; 0: nobody's. False: something is left. */
+bool sweep_files(struct agent *agent, uid_t uid) __attribute__((warn_unused_result));
 
 #endif

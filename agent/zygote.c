@@ -239,6 +239,22 @@ void zygote_on_readable(struct agent *agent, struct lang *lang, struct zygote *z
     }
 }
 
+static void stop_starting(struct agent *agent, struct lang *lang, struct zygote *zygote)
+{
+    if (zygote->state != ZYGOTE_STARTING)
+        return;
+    on_gone(agent, lang, zygote);
+    zygote->state = ZYGOTE_NONE; /* it has not failed */
+}
+
+void zygotes_stop_starting(struct agent *agent)
+{
+    for (size_t i = 0; i < agent->n_langs; i++) {
+        stop_starting(agent, &agent->langs[i], &agent->langs[i].zygote);
+        stop_starting(agent, &agent->langs[i], &agent->langs[i].next);
+    }
+}
+
 bool zygotes_on_exit(struct agent *agent, pid_t pid)
 {
     for (size_t i = 0; i < agent->n_langs; i++) {
