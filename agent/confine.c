@@ -74,11 +74,18 @@ static int set_limits(const struct pd_confine *confine)
     return result;
 }
 
-int pd_confine_drop_capabilities(void)
+static int drop_held_capabilities(void)
 {
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
 
+    if (call(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0) < 0)
+        return -1;
+    return (int)call(__NR_capset, (long)&header, (long)none, 0, 0);
+}
+
+int pd_confine_drop_capabilities(void)
+{
     for (long cap = 0; cap < CAPS; cap++) {
         if (call(__NR_prctl, PR_CAPBSET_DROP, cap, 0, 0) < 0) {
             if (call(__NR_prctl, PR_CAPBSET_READ, cap, 0, 0) >= 0)
@@ -86,9 +93,7 @@ int pd_confine_drop_capabilities(void)
             break;
         }
     }
-    if (call(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0) < 0)
-        return -1;
-    return (int)call(__NR_capset, (long)&header, (long)none, 0, 0);
+    return drop_held_capabilities();
 }
 
 static int take_descriptors(const int *fds)
@@ -167,8 +172,10 @@ int pd_confine_enter(const struct pd_confine *confine, const int *fds)
         result = set_limits(confine);
     if (result == 0 && confine->uid)
         result = become(confine->uid);
+    /* Outside a cell nobody has the capability to empty the bounding set: there
+     * no_new_privs alone stands between a program and what is left in it. */
     if (result == 0)
-        result = pd_confine_drop_capabilities();
+        result = confine->has_cell ? pd_confine_drop_capabilities() : drop_held_capabilities();
     /* Its own files in /proc are its own, also where no exec follows. */
     if (result == 0)
         result = (int)call(__NR_prctl, PR_SET_DUMPABLE, 1, 0, 0);
