@@ -189,6 +189,8 @@ static void on_provider_up(struct pd_provider_state *at)
     at->up = true;
     at->listed = false;
     at->listing = false; /* a question from before is not worth waiting for */
+    at->list_begun = (struct pd_time){0};
+    at->list_failures = 0;
     at->error[0] = '\0';
     each_sandbox(at->controller, pd_life_provider_up);
     pd_inventory_request(at);

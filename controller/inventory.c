@@ -3,8 +3,8 @@
  *
  *   in both            the record learns what it did not know (its provider id,
  *                      that it is dead)
- *   at the provider    a leftover of an earlier life: adopted when it runs and
- *                      its pool is there, else destroyed
+ *   at the provider    a leftover of an earlier life: adopted by its pool, which
+ *                      destroys it unless it runs; of no pool: destroyed
  *   in the store       lost: its record ends, unless it is only too new
  *
  * A provider is listed when it comes up, when something does not add up, and
@@ -19,6 +19,7 @@
 
 #define RESYNC_MS (3 * 60 * 1000)
 #define LIST_PAUSE_MS 1000
+#define LIST_DOUBLINGS_MAX 5 /* of the pause, after failures */
 #define LIST_TIMEOUT_MS (60 * 1000)
 /* After a start the sources of pools need a moment; what belongs to none of
  * them by then is a leftover. */
@@ -66,13 +67,9 @@ static void take_stray(struct pd_provider_state *at, const struct pd_instance *i
 
     if (pd_expect_is_pending(controller->expect, instance->id, PD_EXPECT_VANISH, now))
         return;
-    if (instance->phase == PD_INSTANCE_DEAD)
-        pd_inventory_destroy_stray(at, instance->id, instance->provider_id, "it is dead");
-    else if (instance->phase == PD_INSTANCE_CREATED)
-        pd_inventory_destroy_stray(at, instance->id, instance->provider_id, "it was never started");
-    else if (pool && &controller->providers[pool->spec->provider] == at)
+    if (pool && &controller->providers[pool->spec->provider] == at)
         pd_life_adopt(controller, pool, instance);
-    else if (!pd_time_before(now, grace_ends))
+    else if (instance->phase != PD_INSTANCE_RUNNING || !pd_time_before(now, grace_ends))
         pd_inventory_destroy_stray(at, instance->id, instance->provider_id, "its pool is unknown");
     else {
         at->list_wanted = true;
@@ -186,15 +183,17 @@ static void on_listed(void *arg, const struct pd_err *err, const struct pd_insta
     if (!heard)
         return;
     at->listing = false;
+    pd_controller_enqueue(controller, at->key);
     if (err) {
-        pd_log(PD_LOG_WARN, "controller", "provider not listed, will try again", "provider",
-               at->provider->ops->name, "err", err->msg, NULL);
+        pd_log(at->list_failures == 0 ? PD_LOG_WARN : PD_LOG_DEBUG, "controller",
+               "provider not listed, will try again", "provider", at->provider->ops->name, "err",
+               err->msg, NULL);
         pd_strcpy(at->error, sizeof at->error, err->msg);
-        pd_workqueue_add_rate_limited(controller->queue, at->key, controller->now());
+        at->list_failures++;
         at->list_wanted = true;
         return;
     }
-    pd_workqueue_forget(controller->queue, at->key);
+    at->list_failures = 0;
     if (!at->listed)
         pd_log(PD_LOG_INFO, "controller", "provider listed", "provider", at->provider->ops->name,
                "sandboxes", PD_NUM(count), NULL);
@@ -202,7 +201,6 @@ static void on_listed(void *arg, const struct pd_err *err, const struct pd_insta
     at->error[0] = '\0';
     pd_expect_prune(controller->expect, controller->now());
     join(at, instances, count);
-    pd_controller_enqueue_at(controller, at->key, pd_time_add_ms(controller->now(), RESYNC_MS));
 }
 
 static void begin_list(struct pd_provider_state *at, struct pd_time now)
@@ -214,7 +212,7 @@ static void begin_list(struct pd_provider_state *at, struct pd_time now)
     at->listing = true;
     at->list_wanted = false;
     at->list_begun = now;
-    pd_controller_enqueue_at(at->controller, at->key, pd_time_add_ms(now, LIST_TIMEOUT_MS));
+    pd_controller_enqueue(at->controller, at->key);
     if (at->provider->ops->list(at->provider, on_listed, op, &err) < 0)
         on_listed(op, &err, NULL, 0);
 }
@@ -227,21 +225,25 @@ void pd_inventory_request(struct pd_provider_state *at)
     pd_controller_enqueue(at->controller, at->key);
 }
 
+/* From the beginning of one list to that of the next. */
+static int64_t list_interval_ms(const struct pd_provider_state *at)
+{
+    int failures = at->list_failures < LIST_DOUBLINGS_MAX ? at->list_failures : LIST_DOUBLINGS_MAX;
+
+    if (at->listing)
+        return LIST_TIMEOUT_MS;
+    return at->list_wanted || !at->listed ? (int64_t)LIST_PAUSE_MS << failures : RESYNC_MS;
+}
+
 void pd_inventory_step(struct pd_provider_state *at)
 {
     struct pd_time now = at->controller->now();
-    int64_t since_ms = pd_time_ms_between(at->list_begun, now);
-    bool first = !pd_time_is_set(at->list_begun);
+    struct pd_time due = pd_time_add_ms(at->list_begun, list_interval_ms(at));
 
-    if (at->listing && since_ms >= LIST_TIMEOUT_MS) {
-        at->listing = false;
-        at->list_wanted = true;
-    }
-    if (!at->up || at->listing)
+    if (!at->up)
         return;
-    if (first || !at->listed || since_ms >= RESYNC_MS || (at->list_wanted && since_ms >= LIST_PAUSE_MS))
+    if (pd_time_is_set(at->list_begun) && pd_time_before(now, due))
+        pd_controller_enqueue_at(at->controller, at->key, due);
+    else
         begin_list(at, now);
-    else if (at->list_wanted)
-        pd_controller_enqueue_at(at->controller, at->key,
-                                 pd_time_add_ms(at->list_begun, LIST_PAUSE_MS));
 }

@@ -159,6 +159,11 @@ void pd_life_adopt(struct pd_controller *controller, struct pd_pool *pool,
         sandbox->created_wall_ms = instance->created_wall_ms;
         sandbox->created = pd_time_add_ms(controller->now(), -age_ms);
     }
+    if (instance->phase != PD_INSTANCE_RUNNING) {
+        pd_life_end(sandbox, instance->phase == PD_INSTANCE_DEAD ? "it died in an earlier life"
+                                                                 : "it was never started");
+        return;
+    }
     pd_log(PD_LOG_INFO, "controller", "sandbox adopted", "pool", sandbox->pool, "id", sandbox->id,
            NULL);
     pd_store_sandbox_move(controller->store, sandbox, PD_SANDBOX_STARTING);
@@ -250,36 +255,21 @@ static uint32_t next_epoch(uint32_t last)
     return epoch > (int64_t)last ? (uint32_t)epoch : last + 1;
 }
 
-/* What a closing link still needs. */
-struct closing_link {
-    struct pd_controller *controller;
-    struct pd_pool_spec *spec;
-};
-
 static void on_link_closed(void *arg)
 {
-    struct closing_link *closing = arg;
-    struct pd_controller *controller = closing->controller;
-
-    pd_pool_spec_unref(closing->spec);
-    free(closing);
-    pd_controller_release(controller);
+    pd_controller_release(arg);
 }
 
 static void close_link(struct pd_sandbox_state *state)
 {
     struct pd_link *link = state->link;
-    struct closing_link *closing;
 
     state->link = NULL;
     state->sandbox->link = NULL;
     if (!link)
         return;
-    closing = PD_NEW(struct closing_link);
-    *closing = (struct closing_link){.controller = state->controller, .spec = state->link_spec};
-    state->link_spec = NULL;
     state->controller->handles++;
-    pd_link_close(link, on_link_closed, closing);
+    pd_link_close(link, on_link_closed, state->controller);
 }
 
 /* It goes back to starting, which asks for a new link in a moment. */
@@ -294,19 +284,27 @@ static void link_again(struct pd_sandbox_state *state)
     step_later(state, state->retry_at);
 }
 
+static bool may_relink(const struct pd_sandbox_state *state)
+{
+    const struct pd_sandbox *sandbox = state->sandbox;
+    const struct pd_pool *pool = pool_of(state);
+    bool one_run = pool->hello.isolation > pool->spec->isolation;
+
+    return state->relinks < RELINKS_MAX && sandbox->phase != PD_SANDBOX_CLAIMED &&
+           !sandbox->recycle && !(one_run && sandbox->runs > 0);
+}
+
 /* The agent does not answer, or not any more. A provider in trouble takes its
  * streams down and may leave its sandboxes running, so the end of a stream is
  * not the end of a sandbox; anything else that goes wrong with a link is. */
 static void link_failed(struct pd_sandbox_state *state, const struct pd_err *err)
 {
     struct pd_sandbox *sandbox = state->sandbox;
-    bool may_relink = err->kind == PD_UNAVAILABLE && state->relinks < RELINKS_MAX &&
-                      !sandbox->recycle && sandbox->phase != PD_SANDBOX_CLAIMED;
 
-    close_link(state);
     if (sandbox->phase == PD_SANDBOX_TERMINATING)
         return;
-    if (may_relink) {
+    if (err->kind == PD_UNAVAILABLE && may_relink(state)) {
+        close_link(state);
         link_again(state);
         return;
     }
@@ -435,7 +433,7 @@ static void open_link(struct pd_sandbox_state *state, struct pd_stream *stream)
     bool known = pool->hello.n_languages > 0 && pool->hello.languages[0].version[0] &&
                  strcmp(pd_pool_state_of(pool)->hello_hash, state->sandbox->template_hash) == 0;
     struct pd_link_config config = {
-        .spec = state->link_spec = pd_pool_spec_ref(pool->spec),
+        .spec = pool->spec,
         .languages = controller->languages,
         .epoch = state->epoch = next_epoch(state->epoch),
         .want_versions = !known,
@@ -583,20 +581,27 @@ static void give_up(struct pd_sandbox_state *state)
         link_failed(state, &err);
 }
 
+/* The queue keeps one time for a pool, its earliest, so whoever still waits
+ * says so each time. */
 static bool must_wait(struct pd_sandbox_state *state, struct pd_time now)
 {
-    if (state->op != PD_OP_NONE && !pd_time_before(now, state->op_until)) {
-        give_up(state);
-        return false;
-    }
-    return state->op != PD_OP_NONE || pd_time_before(now, state->retry_at) || !state->at->up;
+    if (state->op != PD_OP_NONE)
+        step_later(state, state->op_until);
+    else if (pd_time_before(now, state->retry_at))
+        step_later(state, state->retry_at);
+    else
+        return !state->at->up;
+    return true;
 }
 
 void pd_life_step(struct pd_sandbox *sandbox)
 {
     struct pd_sandbox_state *state = state_of(sandbox);
+    struct pd_time now = state->controller->now();
 
-    if (must_wait(state, state->controller->now()) || state->op != PD_OP_NONE)
+    if (state->op != PD_OP_NONE && !pd_time_before(now, state->op_until))
+        give_up(state);
+    if (must_wait(state, now))
         return;
     switch (sandbox->phase) {
     case PD_SANDBOX_CREATING:

@@ -35,8 +35,9 @@ struct pd_provider_state {
     bool listed;                  /* since it came up */
     bool list_wanted;
     bool listing;
+    int list_failures;            /* in a row */
     unsigned list_serial;         /* answers to earlier questions are not heard */
-    struct pd_time list_begun;    /* the last one, answered or not */
+    struct pd_time list_begun;    /* the last one, answered or not; unset: list at once */
     char error[PD_REASON_MAX];    /* a sentence while it does not answer, else "" */
 };
 
@@ -66,7 +67,6 @@ struct pd_sandbox_state {
     int attempts;             /* of the present op */
     struct pd_time retry_at;
     struct pd_link *link;     /* from its opening on; sandbox->link only from ready on */
-    struct pd_pool_spec *link_spec; /* the link's reference */
     uint32_t epoch;           /* the last link's */
     bool adopted;             /* made by an earlier life */
     bool was_ready;           /* its agent has answered once */
@@ -139,7 +139,8 @@ struct pd_pool_state *pd_pool_state_of(struct pd_pool *pool);
 
 /* Make one: record the intent, ask the provider. */
 void pd_life_begin(struct pd_controller *controller, struct pd_pool *pool);
-/* Take over one that exists. */
+/* Take over one that exists: to use it when it runs, else to destroy it; until
+ * that is done it counts against maxSize. */
 void pd_life_adopt(struct pd_controller *controller, struct pd_pool *pool,
                    const struct pd_instance *instance);
 /* Go on with whatever is due. May remove the sandbox. */

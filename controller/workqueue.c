@@ -13,7 +13,6 @@ struct item {
     struct item *next;   /* in line */
     bool dirty;          /* to be worked on */
     bool processing;     /* being worked on; when dirty too, it joins the line at done */
-    int failures;
     struct pd_time due;
     size_t heap_index;   /* in `heap`, or NOT_IN_HEAP */
 };
@@ -69,8 +68,7 @@ static struct item *item_of(struct pd_workqueue *queue, const char *key)
 /* An item that says nothing any more is forgotten. */
 static void item_release(struct pd_workqueue *queue, struct item *item)
 {
-    if (!item->dirty && !item->processing && item->failures == 0 &&
-        item->heap_index == NOT_IN_HEAP)
+    if (!item->dirty && !item->processing && item->heap_index == NOT_IN_HEAP)
         item_free(queue, item);
 }
 
@@ -206,29 +204,6 @@ void pd_workqueue_add_at(struct pd_workqueue *queue, const char *key, struct pd_
         item->due = when;
         heap_up(queue, item->heap_index);
     }
-}
-
-void pd_workqueue_add_rate_limited(struct pd_workqueue *queue, const char *key, struct pd_time now)
-{
-    struct item *item = item_of(queue, key);
-    int64_t pause_ms = PD_WORKQUEUE_PAUSE_MIN_MS;
-
-    for (int i = 0; i < item->failures && pause_ms < PD_WORKQUEUE_PAUSE_MAX_MS; i++)
-        pause_ms *= 2;
-    if (pause_ms > PD_WORKQUEUE_PAUSE_MAX_MS)
-        pause_ms = PD_WORKQUEUE_PAUSE_MAX_MS;
-    item->failures++;
-    pd_workqueue_add_at(queue, key, pd_time_add_ms(now, pause_ms));
-}
-
-void pd_workqueue_forget(struct pd_workqueue *queue, const char *key)
-{
-    struct item *item = pd_strmap_get(&queue->items, key);
-
-    if (!item)
-        return;
-    item->failures = 0;
-    item_release(queue, item);
 }
 
 void pd_workqueue_advance(struct pd_workqueue *queue, struct pd_time now)

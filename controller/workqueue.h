@@ -2,8 +2,8 @@
  *   - a key that is added again before its turn is worked on once
  *   - a key is never worked on twice at once: added while it is being worked
  *     on, it comes exactly once more when that is done
- *   - a key may be added for later, or with a growing pause after failures;
- *     of several times the earliest counts
+ *   - a key may be added for later; of several times the earliest counts
+ * Pauses after failures are the business of whoever fails (growth.h).
  * Times are given, never asked for. */
 #ifndef PD_CONTROLLER_WORKQUEUE_H
 #define PD_CONTROLLER_WORKQUEUE_H
@@ -13,9 +13,6 @@
 
 #include "common/time.h"
 
-#define PD_WORKQUEUE_PAUSE_MIN_MS 10
-#define PD_WORKQUEUE_PAUSE_MAX_MS 60000
-
 struct pd_workqueue;
 
 struct pd_workqueue *pd_workqueue_new(void);
@@ -24,10 +21,6 @@ void pd_workqueue_free(struct pd_workqueue *queue); /* NULL is fine */
 /* The key is copied. */
 void pd_workqueue_add(struct pd_workqueue *queue, const char *key);
 void pd_workqueue_add_at(struct pd_workqueue *queue, const char *key, struct pd_time when);
-/* At now + 10 ms * 2^failures, at most a minute; counts a failure. */
-void pd_workqueue_add_rate_limited(struct pd_workqueue *queue, const char *key, struct pd_time now);
-/* It worked: the next failure of this key starts with the shortest pause. */
-void pd_workqueue_forget(struct pd_workqueue *queue, const char *key);
 
 /* Keys whose time has come join the line. */
 void pd_workqueue_advance(struct pd_workqueue *queue, struct pd_time now);

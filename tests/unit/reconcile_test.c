@@ -1,0 +1,901 @@
+/* The controller over a provider in simulated time (tests/lib/provider_sim.h),
+ * the real store and the real links. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/languages.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "controller/decide.h"
+#include "controller/state.h"
+#include "tests/lib/provider_sim.h"
+
+static struct pd_time clock_now;
+
+static struct pd_time fixed_now(void)
+{
+    return clock_now;
+}
+
+#define CLAIMS_MAX 64
+
+struct world {
+    uv_loop_t loop;
+    struct pd_store *store;
+    struct pd_controller *controller;
+    struct provider_sim *sim;
+    struct pd_pool_spec *spec; /* of the pool "p" */
+    struct pd_languages languages;
+    char claims[CLAIMS_MAX][PD_SANDBOX_ID_MAX];
+    size_t n_claims;
+    uint64_t random;
+    bool closed;
+};
+
+static int dice(struct world *world, int n)
+{
+    world->random = world->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (int)((world->random >> 33) % (uint64_t)n);
+}
+
+/* A spec as the parser would make it, without a manifest. */
+static struct pd_pool_spec *spec_new(const char *name, const char *hash)
+{
+    struct pd_pool_spec *spec = PD_NEW(struct pd_pool_spec);
+
+    pd_strcpy(spec->name, sizeof spec->name, name);
+    pd_strcpy(spec->template_hash, sizeof spec->template_hash, hash);
+    spec->image = pd_strdup("image");
+    spec->runtime = pd_strdup("");
+    spec->min_size = 3;
+    spec->max_size = 6;
+    spec->target_idle = 1;
+    spec->recycle.after_runs = 100;
+    spec->recycle.after_age_ms = 3600 * 1000;
+    spec->scale_down_after_ms = 60 * 1000;
+    spec->update.max_surge = 1;
+    spec->refs = 1;
+    return spec;
+}
+
+/* ---- turning the world ---- */
+
+/* Until nothing more happens at this instant. */
+static void settle(struct world *world)
+{
+    for (int i = 0; i < 100000; i++) {
+        bool any = provider_sim_run(world->sim);
+        uv_run(&world->loop, UV_RUN_NOWAIT);
+        if (!any && (!uv_loop_alive(&world->loop) || uv_backend_timeout(&world->loop) != 0))
+            return;
+    }
+    fail_msg("it never settles");
+}
+
+static struct pd_time earlier(struct pd_time a, struct pd_time b)
+{
+    if (!pd_time_is_set(a))
+        return b;
+    return pd_time_is_set(b) && pd_time_before(b, a) ? b : a;
+}
+
+static struct pd_time next_due(struct world *world)
+{
+    struct pd_time next = provider_sim_next(world->sim);
+
+    return world->controller ? earlier(next, pd_workqueue_next(world->controller->queue)) : next;
+}
+
+static void advance(struct world *world, int64_t ms)
+{
+    struct pd_time target = pd_time_add_ms(clock_now, ms);
+
+    settle(world);
+    while (pd_time_before(clock_now, target)) {
+        struct pd_time next = next_due(world);
+        if (!pd_time_is_set(next) || pd_time_before(target, next))
+            next = target;
+        clock_now = pd_time_before(clock_now, next) ? next : pd_time_add_ms(clock_now, 1);
+        if (world->controller)
+            pd_controller_tick(world->controller);
+        settle(world);
+    }
+}
+
+static void start(struct world *world)
+{
+    struct pd_controller_config config = {
+        .loop = &world->loop,
+        .languages = &world->languages,
+        .docker = &world->sim->provider,
+        .fixed_now = fixed_now,
+    };
+
+    world->store = config.store = pd_store_new(&world->loop, fixed_now);
+    assert_int_equal(pd_store_pool_put(world->store, world->spec, "test", NULL), 0);
+    world->controller = pd_controller_new(&config);
+}
+
+static void on_closed(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static void on_controller_closed(void *arg)
+{
+    struct world *world = arg;
+
+    world->controller = NULL;
+}
+
+static void stop(struct world *world, bool destroy_all)
+{
+    pd_controller_close(world->controller, destroy_all, on_controller_closed, world);
+    settle(world);
+    while (world->controller)
+        advance(world, 1000);
+    world->closed = false;
+    pd_store_close(world->store, on_closed, &world->closed);
+    settle(world);
+    assert_true(world->closed);
+    world->n_claims = 0;
+}
+
+/* As kill -9: whatever is under way at the provider goes on, nobody hears of it. */
+static void crash(struct world *world)
+{
+    stop(world, false);
+}
+
+static void open_world(struct world *world, uint64_t seed)
+{
+    memset(world, 0, sizeof *world);
+    pd_log_level_set(getenv("PD_TEST_LOG") ? PD_LOG_DEBUG : PD_LOG_ERROR);
+    clock_now = (struct pd_time){1000000 * PD_NS_PER_MS};
+    uv_loop_init(&world->loop);
+    world->random = seed * 2 + 1;
+    world->sim = provider_sim_new(&world->loop, fixed_now, seed);
+    world->spec = spec_new("p", "aaaa");
+    world->languages.count = 1;
+    world->languages.items[0] = (struct pd_language){.name = "python", .file = (char *)"main.py",
+                                                     .spare = (char *)""};
+    start(world);
+}
+
+static void close_world(struct world *world)
+{
+    stop(world, false);
+    provider_sim_free(world->sim);
+    pd_pool_spec_unref(world->spec);
+    uv_run(&world->loop, UV_RUN_NOWAIT);
+    assert_int_equal(uv_loop_close(&world->loop), 0);
+}
+
+static const struct pd_pool_status *status(struct world *world)
+{
+    return &pd_store_pool(world->store, "p")->status;
+}
+
+/* ---- what the API would do ---- */
+
+static bool claim(struct world *world, const char *key)
+{
+    struct pd_sandbox *sandbox =
+        world->n_claims < CLAIMS_MAX ? pd_store_claim(world->store, "p", "python", key) : NULL;
+
+    if (sandbox)
+        pd_strcpy(world->claims[world->n_claims++], PD_SANDBOX_ID_MAX, sandbox->id);
+    return sandbox != NULL;
+}
+
+static void release(struct world *world, size_t i, bool usable)
+{
+    const struct provider_sim_instance *instance =
+        pd_strmap_get(&world->sim->by_id, world->claims[i]);
+
+    if (instance)
+        world->sim->instances[instance->index]->runs++;
+    pd_store_release(world->store, world->claims[i], usable, usable ? NULL : "its run was lost");
+    memmove(world->claims[i], world->claims[world->n_claims - 1], PD_SANDBOX_ID_MAX);
+    world->n_claims--;
+}
+
+static void replace_spec(struct world *world, const char *hash, int min, int max)
+{
+    struct pd_pool_spec *spec = spec_new("p", hash);
+
+    spec->min_size = min;
+    spec->max_size = max;
+    pd_pool_spec_unref(world->spec);
+    world->spec = spec;
+    assert_int_equal(pd_store_pool_put(world->store, spec, "test", NULL), 0);
+}
+
+/* Every sandbox of the provider is known and warm, and there are so many. */
+static void assert_settled(struct world *world, int count)
+{
+    assert_int_equal(status(world)->ready, count);
+    assert_int_equal(status(world)->replicas, count);
+    assert_int_equal(world->sim->count, count);
+    for (size_t i = 0; i < world->sim->count; i++) {
+        const struct pd_instance *instance = &world->sim->instances[i]->instance;
+        struct pd_sandbox *sandbox = pd_store_sandbox(world->store, instance->id);
+        assert_non_null(sandbox);
+        assert_string_equal(sandbox->provider_id, instance->provider_id);
+        assert_int_equal(sandbox->phase, PD_SANDBOX_WARM);
+        assert_non_null(sandbox->link);
+    }
+}
+
+/* ---- the ordinary ---- */
+
+static void test_fills_a_pool(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    world.sim->faults[PROVIDER_SIM_CREATE].slow_ms = 100;
+    advance(&world, 1000);
+    assert_settled(&world, 3);
+    assert_int_equal(world.sim->created, 3);
+    assert_int_equal(status(&world)->available.status, 1);
+    assert_string_equal(status(&world)->progressing.reason, "Settled");
+    assert_string_equal(pd_store_pool(world.store, "p")->hello.languages[0].name, "python");
+    close_world(&world);
+}
+
+static void test_a_quiet_pool_asks_nothing(void **state)
+{
+    struct world world;
+    unsigned lists;
+
+    (void)state;
+    open_world(&world, 1);
+    advance(&world, 1000);
+    lists = world.sim->calls[PROVIDER_SIM_LIST];
+    assert_int_equal(lists, 1);
+    advance(&world, 10 * 60 * 1000);
+    assert_in_range(world.sim->calls[PROVIDER_SIM_LIST], lists + 3, lists + 4);
+    assert_int_equal(world.sim->calls[PROVIDER_SIM_CREATE], 3);
+    close_world(&world);
+}
+
+static void test_what_dies_is_replaced_at_once(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    advance(&world, 1000);
+    provider_sim_kill(world.sim, 1);
+    settle(&world);
+    assert_int_equal(world.sim->calls[PROVIDER_SIM_CREATE], 4); /* no time has passed */
+    assert_settled(&world, 3);
+    close_world(&world);
+}
+
+static void test_a_death_nobody_told_of_is_found(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    advance(&world, 1000);
+    world.sim->lose_event_percent = 100;
+    provider_sim_kill(world.sim, 0);
+    advance(&world, 5000); /* its link broke, and it cannot be linked again */
+    assert_settled(&world, 3);
+    close_world(&world);
+}
+
+static void test_grows_and_shrinks_with_demand(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    advance(&world, 1000);
+    for (int i = 0; i < 5; i++) {
+        assert_true(claim(&world, "k"));
+        advance(&world, 1000);
+    }
+    assert_int_equal(status(&world)->claimed, 5);
+    assert_int_equal(status(&world)->ready, 1);
+    while (world.n_claims > 0)
+        release(&world, 0, true);
+    advance(&world, 59 * 1000);
+    assert_int_equal(status(&world)->ready, 6);
+    advance(&world, 10 * 1000);
+    assert_settled(&world, 3);
+    close_world(&world);
+}
+
+static void test_an_empty_pool_makes_one_for_a_queued_run(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    replace_spec(&world, "aaaa", 0, 2);
+    advance(&world, 90 * 1000);
+    assert_settled(&world, 0);
+    pd_store_pool(world.store, "p")->demand.queued = 1;
+    pd_store_touch(world.store, "p");
+    settle(&world);
+    assert_true(claim(&world, "k"));
+    close_world(&world);
+}
+
+static void test_a_run_left_unusable_costs_its_sandbox(void **state)
+{
+    struct world world;
+    char id[PD_SANDBOX_ID_MAX];
+
+    (void)state;
+    open_world(&world, 1);
+    advance(&world, 1000);
+    claim(&world, "k");
+    pd_strcpy(id, sizeof id, world.claims[0]);
+    release(&world, 0, false);
+    advance(&world, 1000);
+    assert_null(pd_store_sandbox(world.store, id));
+    assert_settled(&world, 3);
+    close_world(&world);
+}
+
+static void test_another_key_gets_a_sandbox_of_a_full_pool(void **state)
+{
+    struct world world;
+    struct pd_demand *demand;
+
+    (void)state;
+    open_world(&world, 1);
+    replace_spec(&world, "aaaa", 3, 3);
+    advance(&world, 1000);
+    for (int i = 0; i < 3; i++)
+        assert_true(claim(&world, "ours"));
+    while (world.n_claims > 0)
+        release(&world, 0, true);
+    assert_false(claim(&world, "theirs"));
+    demand = &pd_store_pool(world.store, "p")->demand;
+    demand->queued = 1;
+    demand->no_sandbox_for_key = 1;
+    pd_store_touch(world.store, "p");
+    advance(&world, 1000);
+    assert_true(claim(&world, "theirs"));
+    assert_int_equal(world.sim->created, 4);
+    assert_in_range(world.sim->count_max, 3, 3);
+    close_world(&world);
+}
+
+static void test_weak_isolation_means_one_run(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    world.sim->isolation = PD_ISOLATION_CONTAINER;
+    advance(&world, 1000);
+    assert_string_equal(status(&world)->degraded.reason, "IsolationWeaker");
+    claim(&world, "k");
+    advance(&world, 1000);
+    assert_int_equal(world.sim->created, 4); /* its successor is there before it ends */
+    release(&world, 0, true);
+    advance(&world, 1000);
+    assert_int_equal(world.sim->count, 3);
+    assert_settled(&world, 3);
+    close_world(&world);
+}
+
+static void test_rolls_to_a_new_template(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    advance(&world, 1000);
+    replace_spec(&world, "bbbb", 3, 6);
+    advance(&world, 5000);
+    assert_settled(&world, 3);
+    assert_int_equal(status(&world)->updated, 3);
+    assert_int_equal(status(&world)->observed_generation, 2);
+    assert_int_equal(world.sim->created, 6);
+    assert_in_range(world.sim->count_max, 4, 5);
+    close_world(&world);
+}
+
+static void test_a_bad_template_stops_the_roll(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    advance(&world, 1000);
+    world.sim->stillborn_percent = 100;
+    replace_spec(&world, "bbbb", 3, 6);
+    advance(&world, 60 * 1000);
+    assert_int_equal(status(&world)->ready, 3);
+    assert_int_equal(status(&world)->updated, 0);
+    assert_string_equal(status(&world)->progressing.reason, "UpdateStopped");
+    assert_in_range(world.sim->created, 4, 15); /* with growing pauses */
+    world.sim->stillborn_percent = 0;
+    advance(&world, 120 * 1000);
+    assert_settled(&world, 3);
+    assert_int_equal(status(&world)->updated, 3);
+    close_world(&world);
+}
+
+static void test_a_deleted_pool_drains_and_goes(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    advance(&world, 1000);
+    claim(&world, "k");
+    pd_store_pool_delete(world.store, "p", "test", NULL);
+    advance(&world, 5000);
+    assert_int_equal(world.sim->count, 1);
+    assert_non_null(pd_store_pool(world.store, "p"));
+    release(&world, 0, true);
+    advance(&world, 1000);
+    assert_int_equal(world.sim->count, 0);
+    assert_null(pd_store_pool(world.store, "p"));
+    close_world(&world);
+}
+
+/* ---- failures ---- */
+
+static void test_failing_creations_pause_longer_and_longer(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    world.sim->faults[PROVIDER_SIM_CREATE].fail_percent = 100;
+    advance(&world, 60 * 1000);
+    assert_in_range(world.sim->calls[PROVIDER_SIM_CREATE], 5, 9);
+    assert_string_equal(status(&world)->degraded.reason, "CreateFailed");
+    assert_int_equal(status(&world)->available.status, 0);
+    world.sim->faults[PROVIDER_SIM_CREATE].fail_percent = 0;
+    advance(&world, 61 * 1000);
+    assert_settled(&world, 3);
+    assert_string_equal(status(&world)->degraded.reason, "AsExpected");
+    close_world(&world);
+}
+
+static void test_want_of_capacity_is_waited_for(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    world.sim->faults[PROVIDER_SIM_CREATE].fail_percent = 100;
+    world.sim->faults[PROVIDER_SIM_CREATE].kind = PD_LIMIT;
+    advance(&world, 60 * 1000);
+    assert_in_range(world.sim->calls[PROVIDER_SIM_CREATE], 3, 5);
+    assert_string_equal(status(&world)->progressing.reason, "Held");
+    close_world(&world);
+}
+
+static void test_a_creation_that_worked_and_was_called_a_failure(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    world.sim->faults[PROVIDER_SIM_CREATE].late_percent = 100;
+    advance(&world, 3000);
+    world.sim->faults[PROVIDER_SIM_CREATE].late_percent = 0;
+    advance(&world, 61 * 1000);
+    assert_settled(&world, 3);
+    assert_in_range(world.sim->count_max, 3, 6);
+    close_world(&world);
+}
+
+static void test_silence_is_not_waited_for_for_ever(void **state)
+{
+    for (int op = PROVIDER_SIM_CREATE; op < PROVIDER_SIM_OPS; op++) {
+        struct world world;
+
+        (void)state;
+        open_world(&world, 1);
+        world.sim->faults[op].silent_percent = 100;
+        advance(&world, 1000);
+        if (op == PROVIDER_SIM_DESTROY)
+            provider_sim_kill(world.sim, 0);
+        advance(&world, 1000);
+        world.sim->faults[op].silent_percent = 0;
+        advance(&world, 10 * 60 * 1000);
+        assert_settled(&world, 3);
+        assert_in_range(world.sim->count_max, 3, 6);
+        close_world(&world);
+    }
+}
+
+static void test_mute_agents_are_replaced(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    world.sim->mute_percent = 100;
+    advance(&world, 1000);
+    assert_int_equal(status(&world)->starting, 3);
+    world.sim->mute_percent = 0;
+    advance(&world, pd_start_deadline_ms(PD_PROVIDER_DOCKER) + 5000);
+    assert_settled(&world, 3);
+    assert_int_equal(world.sim->created, 6);
+    close_world(&world);
+}
+
+static void test_a_broken_link_is_made_anew(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    advance(&world, 1000);
+    provider_sim_break_link(world.sim, 0);
+    settle(&world);
+    assert_int_equal(status(&world)->ready, 2); /* nobody may claim it meanwhile */
+    advance(&world, 1000);
+    assert_settled(&world, 3);
+    assert_int_equal(world.sim->created, 3);
+    close_world(&world);
+}
+
+static void test_a_broken_link_under_a_run_costs_the_sandbox(void **state)
+{
+    struct world world;
+    const struct provider_sim_instance *instance;
+
+    (void)state;
+    open_world(&world, 1);
+    advance(&world, 1000);
+    claim(&world, "k");
+    instance = pd_strmap_get(&world.sim->by_id, world.claims[0]);
+    provider_sim_break_link(world.sim, instance->index);
+    advance(&world, 1000);
+    assert_null(pd_store_sandbox(world.store, world.claims[0]));
+    release(&world, 0, false); /* of what is gone: no harm */
+    advance(&world, 1000);
+    assert_settled(&world, 3);
+    close_world(&world);
+}
+
+static void test_an_engine_that_comes_back(void **state)
+{
+    for (int dead = 0; dead < 2; dead++) {
+        struct world world;
+        const char *sentence;
+
+        (void)state;
+        open_world(&world, 1);
+        advance(&world, 1000);
+        assert_true(pd_controller_is_healthy(world.controller, &sentence));
+        provider_sim_set_down(world.sim, true, dead);
+        advance(&world, 5 * 60 * 1000);
+        assert_false(pd_controller_is_healthy(world.controller, &sentence));
+        assert_non_null(strstr(sentence, "sim does not answer"));
+        assert_string_equal(status(&world)->degraded.reason, "ProviderUnavailable");
+        assert_int_equal(world.sim->created, 3);
+        provider_sim_set_down(world.sim, false, false);
+        advance(&world, 5000);
+        assert_settled(&world, 3);
+        assert_int_equal(world.sim->created, dead ? 6 : 3);
+        assert_true(pd_controller_is_healthy(world.controller, &sentence));
+        close_world(&world);
+    }
+}
+
+/* ---- lives ---- */
+
+static void test_the_next_life_adopts(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    advance(&world, 1000);
+    crash(&world);
+    uv_sleep(300); /* epochs follow the wall clock, in quarters of a second */
+    start(&world);
+    settle(&world);
+    assert_settled(&world, 3);
+    assert_int_equal(world.sim->created, 3);
+    assert_int_equal(world.sim->calls[PROVIDER_SIM_DESTROY], 0);
+    close_world(&world);
+}
+
+static void test_what_served_an_unknown_key_is_not_adopted(void **state)
+{
+    struct world world;
+    char id[PD_SANDBOX_ID_MAX];
+
+    (void)state;
+    open_world(&world, 1);
+    advance(&world, 1000);
+    claim(&world, "k");
+    pd_strcpy(id, sizeof id, world.claims[0]);
+    release(&world, 0, true);
+    crash(&world);
+    uv_sleep(300);
+    start(&world);
+    advance(&world, 1000);
+    assert_settled(&world, 3);
+    assert_null(pd_store_sandbox(world.store, id));
+    assert_int_equal(world.sim->created, 4);
+    close_world(&world);
+}
+
+static void test_leftovers_are_collected(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    provider_sim_plant(world.sim, "p-dead", "p", "aaaa", PD_INSTANCE_DEAD, 0);
+    provider_sim_plant(world.sim, "p-created", "p", "aaaa", PD_INSTANCE_CREATED, 0);
+    provider_sim_plant(world.sim, "p-good", "p", "aaaa", PD_INSTANCE_RUNNING, 0);
+    provider_sim_plant(world.sim, "p-old", "p", "0000", PD_INSTANCE_RUNNING, 0);
+    provider_sim_plant(world.sim, "q-lost", "q", "aaaa", PD_INSTANCE_RUNNING, 0);
+    settle(&world);
+    assert_non_null(pd_strmap_get(&world.sim->by_id, "q-lost")); /* its pool may yet come */
+    advance(&world, 10 * 1000);
+    assert_settled(&world, 3);
+    assert_non_null(pd_store_sandbox(world.store, "p-good"));
+    assert_in_range(world.sim->count_max, 5, 7);
+    close_world(&world);
+}
+
+static void test_a_clean_stop_leaves_nothing(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    world.sim->faults[PROVIDER_SIM_CREATE].slow_ms = 500;
+    world.sim->faults[PROVIDER_SIM_DESTROY].slow_ms = 500;
+    advance(&world, 700); /* some under way, some there */
+    stop(&world, true);
+    assert_int_equal(world.sim->count, 0);
+    start(&world);
+    advance(&world, 5000);
+    assert_settled(&world, 3);
+    close_world(&world);
+}
+
+/* ---- random histories ---- */
+
+#define HISTORIES 300
+#define STEPS 60
+
+static void random_faults(struct world *world)
+{
+    for (int op = 0; op < PROVIDER_SIM_OPS; op++) {
+        bool gentle = op == PROVIDER_SIM_ENSURE;
+        world->sim->faults[op] = (struct provider_sim_fault){
+            .slow_ms = dice(world, 2000),
+            .fail_percent = dice(world, 30),
+            .late_percent = gentle ? 0 : dice(world, 20),
+            .silent_percent = gentle ? 0 : dice(world, 5),
+            .refuse_percent = dice(world, 10),
+            .kind = dice(world, 2) ? PD_UNAVAILABLE : 0,
+        };
+    }
+    world->sim->lose_event_percent = dice(world, 50);
+    world->sim->mute_percent = dice(world, 10);
+    world->sim->stillborn_percent = dice(world, 10);
+}
+
+static void random_event(struct world *world)
+{
+    int what = dice(world, 100);
+    size_t any = world->sim->count > 0 ? (size_t)dice(world, (int)world->sim->count) : 0;
+
+    if (what < 30)
+        claim(world, dice(world, 2) ? "ours" : "theirs");
+    else if (what < 60 && world->n_claims > 0)
+        release(world, (size_t)dice(world, (int)world->n_claims), dice(world, 8) != 0);
+    else if (what < 65 && world->sim->count > 0)
+        provider_sim_kill(world->sim, any);
+    else if (what < 68 && world->sim->count > 0)
+        provider_sim_vanish(world->sim, any);
+    else if (what < 72 && world->sim->count > 0)
+        provider_sim_break_link(world->sim, any);
+    else if (what < 75)
+        provider_sim_set_down(world->sim, !world->sim->down, dice(world, 3) == 0);
+    else if (what < 80)
+        replace_spec(world, dice(world, 2) ? "aaaa" : "bbbb", dice(world, 4), 4 + dice(world, 3));
+}
+
+static void calm_down(struct world *world)
+{
+    memset(world->sim->faults, 0, sizeof world->sim->faults);
+    world->sim->lose_event_percent = world->sim->mute_percent = 0;
+    world->sim->stillborn_percent = 0;
+    if (world->sim->down)
+        provider_sim_set_down(world->sim, false, false);
+    while (world->n_claims > 0)
+        release(world, 0, true);
+    replace_spec(world, "cccc", 2, 5);
+    advance(world, 20 * 60 * 1000);
+}
+
+static void assert_within(struct world *world, size_t max)
+{
+    size_t records = pd_store_sandbox_count(world->store, "p");
+
+    assert_true(records <= max);
+}
+
+static void test_random_histories_end_well(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < HISTORIES; seed++) {
+        struct world world;
+
+        open_world(&world, seed);
+        random_faults(&world);
+        for (int step = 0; step < STEPS; step++) {
+            random_event(&world);
+            advance(&world, dice(&world, 3000));
+            assert_within(&world, 7 + world.n_claims);
+        }
+        calm_down(&world);
+        if (world.sim->count != 2 || status(&world)->ready != 2)
+            print_error("seed %llu\n", (unsigned long long)seed);
+        assert_settled(&world, 2);
+        assert_int_equal(status(&world)->updated, 2);
+        close_world(&world);
+    }
+}
+
+/* Whenever it is killed, the next life finds everything and leaks nothing. */
+static void test_killed_at_any_instant_nothing_leaks(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < HISTORIES; seed++) {
+        struct world world;
+
+        open_world(&world, seed);
+        random_faults(&world);
+        world.sim->faults[PROVIDER_SIM_CREATE].silent_percent = 0;
+        for (int life = 0; life < 4; life++) {
+            for (int step = 0; step < 10; step++) {
+                random_event(&world);
+                advance(&world, dice(&world, 700));
+            }
+            crash(&world);
+            start(&world);
+        }
+        calm_down(&world);
+        if (world.sim->count != 2 || status(&world)->ready != 2)
+            print_error("seed %llu\n", (unsigned long long)seed);
+        assert_settled(&world, 2);
+        close_world(&world);
+    }
+}
+
+/* Without crashes, maxSize holds at the provider itself, at every instant. */
+static void test_max_size_holds_at_the_provider(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < HISTORIES; seed++) {
+        struct world world;
+
+        open_world(&world, seed);
+        random_faults(&world);
+        for (int step = 0; step < STEPS; step++) {
+            int what = dice(&world, 10);
+            if (what < 4)
+                claim(&world, dice(&world, 2) ? "ours" : "theirs");
+            else if (what < 7 && world.n_claims > 0)
+                release(&world, (size_t)dice(&world, (int)world.n_claims), dice(&world, 4) != 0);
+            else if (what < 8 && world.sim->count > 0)
+                provider_sim_kill(world.sim, 0);
+            else if (what < 9)
+                replace_spec(&world, dice(&world, 2) ? "aaaa" : "bbbb", 3, 6);
+            advance(&world, dice(&world, 2000));
+        }
+        if (world.sim->count_max > 6)
+            print_error("seed %llu\n", (unsigned long long)seed);
+        assert_in_range(world.sim->count_max, 0, 6);
+        close_world(&world);
+    }
+}
+
+/* ---- cost ---- */
+
+#define POOLS 1000
+#define MEMBERS 10
+
+static void fill_pools(struct world *world)
+{
+    for (int i = 0; i < POOLS; i++) {
+        char name[16];
+        struct pd_pool_spec *spec;
+        snprintf(name, sizeof name, "pool%04d", i);
+        spec = spec_new(name, "aaaa");
+        spec->min_size = MEMBERS;
+        spec->max_size = MEMBERS + 2;
+        assert_int_equal(pd_store_pool_put(world->store, spec, "test", NULL), 0);
+        pd_pool_spec_unref(spec);
+    }
+    advance(world, 1000);
+    assert_int_equal(world->sim->count, POOLS * MEMBERS + 3);
+}
+
+static void test_ten_thousand_sandboxes_are_cheap(void **state)
+{
+    struct world world;
+    struct pd_time begun;
+    int64_t took_ns;
+    int events = 2 * POOLS;
+
+    (void)state;
+    open_world(&world, 1);
+    fill_pools(&world);
+    begun = pd_time_now();
+    for (int i = 0; i < POOLS; i++) {
+        char name[16];
+        struct pd_sandbox *sandbox;
+        snprintf(name, sizeof name, "pool%04d", i);
+        sandbox = pd_store_claim(world.store, name, "python", "k");
+        uv_run(&world.loop, UV_RUN_NOWAIT);
+        pd_store_release(world.store, sandbox->id, true, NULL);
+        uv_run(&world.loop, UV_RUN_NOWAIT);
+    }
+    while (uv_backend_timeout(&world.loop) == 0)
+        uv_run(&world.loop, UV_RUN_NOWAIT);
+    took_ns = pd_time_now().ns - begun.ns;
+    print_message("controller: %d pools x %d sandboxes: %.1f us an event, claim and all\n", POOLS,
+                  MEMBERS, (double)took_ns / 1e3 / events);
+    assert_true(took_ns / events < PD_NS_PER_MS);
+    assert_int_equal(world.sim->created, POOLS * MEMBERS + 3);
+    close_world(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fills_a_pool),
+        cmocka_unit_test(test_a_quiet_pool_asks_nothing),
+        cmocka_unit_test(test_what_dies_is_replaced_at_once),
+        cmocka_unit_test(test_a_death_nobody_told_of_is_found),
+        cmocka_unit_test(test_grows_and_shrinks_with_demand),
+        cmocka_unit_test(test_an_empty_pool_makes_one_for_a_queued_run),
+        cmocka_unit_test(test_a_run_left_unusable_costs_its_sandbox),
+        cmocka_unit_test(test_another_key_gets_a_sandbox_of_a_full_pool),
+        cmocka_unit_test(test_weak_isolation_means_one_run),
+        cmocka_unit_test(test_rolls_to_a_new_template),
+        cmocka_unit_test(test_a_bad_template_stops_the_roll),
+        cmocka_unit_test(test_a_deleted_pool_drains_and_goes),
+        cmocka_unit_test(test_failing_creations_pause_longer_and_longer),
+        cmocka_unit_test(test_want_of_capacity_is_waited_for),
+        cmocka_unit_test(test_a_creation_that_worked_and_was_called_a_failure),
+        cmocka_unit_test(test_silence_is_not_waited_for_for_ever),
+        cmocka_unit_test(test_mute_agents_are_replaced),
+        cmocka_unit_test(test_a_broken_link_is_made_anew),
+        cmocka_unit_test(test_a_broken_link_under_a_run_costs_the_sandbox),
+        cmocka_unit_test(test_an_engine_that_comes_back),
+        cmocka_unit_test(test_the_next_life_adopts),
+        cmocka_unit_test(test_what_served_an_unknown_key_is_not_adopted),
+        cmocka_unit_test(test_leftovers_are_collected),
+        cmocka_unit_test(test_a_clean_stop_leaves_nothing),
+        cmocka_unit_test(test_random_histories_end_well),
+        cmocka_unit_test(test_killed_at_any_instant_nothing_leaks),
+        cmocka_unit_test(test_max_size_holds_at_the_provider),
+        cmocka_unit_test(test_ten_thousand_sandboxes_are_cheap),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
