@@ -26,7 +26,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -228,9 +227,6 @@ static int on_message(void)
     if (message.head.type == ZYGOTE_CONFINE)
         memcpy(&state.confine, &message.confine,
                (size_t)len - offsetof(__typeof__(message), confine));
-    /* Where programs may run as the same user in the same namespaces. */
-    if (message.head.type == ZYGOTE_CONFINE && !state.confine.has_cell)
-        prctl(PR_SET_DUMPABLE, 0);
     /* Where programs may run as the same user in the same namespaces. */
     if (message.head.type == ZYGOTE_CONFINE && !state.confine.has_cell)
         prctl(PR_SET_DUMPABLE, 0);
