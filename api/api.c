@@ -16,6 +16,7 @@
 #include "common/mem.h"
 #include "common/yaml.h"
 
+#define HEADER_BYTES 512 /* longest header value that is looked at */
 #define EXECUTE_SCHEMA "api/schemas/execute.yaml"
 
 struct pd_api {
@@ -51,13 +52,13 @@ static const char *key_in_bearer(const char *authorization)
 /* The key's id, or NULL. X-API-Key comes first where both are sent. */
 static const char *authenticate(const struct pd_api *api, const struct pd_exchange *exchange)
 {
-    char text[PD_HEADER_BYTES_MAX];
+    char text[HEADER_BYTES];
     const char *key = NULL;
     const char *id;
 
-    if (pd_exchange_header(exchange, PD_HEADER_API_KEY, text, sizeof text))
+    if (pd_exchange_header(exchange, "x-api-key", text, sizeof text))
         key = text;
-    else if (pd_exchange_header(exchange, PD_HEADER_AUTHORIZATION, text, sizeof text))
+    else if (pd_exchange_header(exchange, "authorization", text, sizeof text))
         key = key_in_bearer(text);
     id = key ? pd_keys_check(api->context.keys, key, strlen(key)) : NULL;
     pd_wipe(text, sizeof text);
@@ -80,12 +81,12 @@ static bool is_our_origin(const struct pd_api *api, const char *origin)
 /* A web page elsewhere must not be able to start anything with a browser's help. */
 static bool is_foreign(const struct pd_api *api, const struct pd_exchange *exchange)
 {
-    char origin[PD_HEADER_BYTES_MAX];
+    char origin[HEADER_BYTES];
     enum pd_method method = pd_exchange_method(exchange);
 
     if (method == PD_METHOD_GET || method == PD_METHOD_HEAD)
         return false;
-    return pd_exchange_header(exchange, PD_HEADER_ORIGIN, origin, sizeof origin) &&
+    return pd_exchange_header(exchange, "origin", origin, sizeof origin) &&
            !is_our_origin(api, origin);
 }
 

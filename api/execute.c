@@ -31,10 +31,10 @@ struct execution {
     struct pd_request *request;
     struct pd_job *job;
     char id[RUN_ID_BYTES];
-    struct pd_buf output;     /* both streams, as they came */
-    struct pd_buf streams[2]; /* stdout, stderr; filled once both have been used */
-    int only_stream;          /* 1 or 2: all of output is its; 0: nothing yet; -1: mixed */
-    bool cut;                 /* more came than may be kept */
+    struct pd_buf output;       /* both streams, as they came */
+    struct pd_buf streams[2];   /* stdout, stderr; filled once both have been used */
+    int only_stream;            /* 1 or 2: all of output is its; 0: nothing yet; -1: mixed */
+    bool cut;                   /* more came than may be kept */
     struct artifact *artifacts; /* ARTIFACTS_MAX at most */
     size_t n_artifacts;
     size_t artifact_bytes_left;
@@ -96,8 +96,8 @@ static struct artifact *artifact_of(struct execution *execution, const char *pat
     }
     if (execution->n_artifacts == ARTIFACTS_MAX)
         return NULL;
-    execution->artifacts = pd_realloc(execution->artifacts, execution->n_artifacts + 1,
-                                      sizeof *execution->artifacts);
+    execution->artifacts =
+        pd_realloc(execution->artifacts, execution->n_artifacts + 1, sizeof *execution->artifacts);
     artifact = &execution->artifacts[execution->n_artifacts++];
     *artifact = (struct artifact){.path = pd_strdup(path)};
     pd_buf_init(&artifact->data, execution->artifact_bytes_left);
@@ -378,7 +378,7 @@ static bool is_json(const struct pd_exchange *exchange)
     char text[128];
     const char *charset;
 
-    if (!pd_exchange_header(exchange, PD_HEADER_CONTENT_TYPE, text, sizeof text) ||
+    if (!pd_exchange_header(exchange, "content-type", text, sizeof text) ||
         strncasecmp(text, type, sizeof type - 1) != 0 || !strchr("; \t", text[sizeof type - 1]))
         return false;
     charset = strcasestr(text, "charset=");

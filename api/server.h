@@ -1,9 +1,10 @@
-/* HTTP/1.1 connections (RFC 9112), by libwebsockets on the shared loop.
+/* HTTP/1.1 connections (RFC 9112) on the shared loop.
  *
  * An exchange is one request and its answer. When its head has arrived,
  * `on_request` is called and either replies, or asks for the body, or replies
  * later. Every exchange is replied to exactly once, unless its client hangs up
- * first (`gone`). */
+ * first (`gone`). A client that shuts down its sending side while an answer is
+ * due counts as hung up: over TCP the two look alike. */
 #ifndef PD_API_SERVER_H
 #define PD_API_SERVER_H
 
@@ -18,14 +19,10 @@
 #include "common/buf.h"
 #include "common/err.h"
 
-#define PD_REQUEST_HEAD_BYTES_MAX 8192 /* request line and headers, as kept */
-#define PD_REQUEST_PATH_BYTES 256      /* longer paths are nobody's: 404 */
-#define PD_HEADER_BYTES_MAX 512        /* longest header value that is looked at */
-
 /* What a connection may cost. All durations in milliseconds. */
 struct pd_server_limits {
     int connections_max;   /* more are answered 503 and closed */
-    int64_t head_ms;       /* from accept to the end of the first request's head */
+    int64_t head_ms;       /* from accept, or a head's first byte, to its end */
     int64_t idle_ms;       /* between requests */
     int64_t body_idle_ms;  /* between two pieces of a body: then 408 */
     int64_t body_total_ms; /* for a whole body: then 408 */
@@ -57,20 +54,12 @@ void pd_server_close(struct pd_server *server, void (*closed)(void *arg), void *
 
 /* ---- the request ---- */
 
-enum pd_header {
-    PD_HEADER_HOST,
-    PD_HEADER_ORIGIN,
-    PD_HEADER_CONTENT_TYPE,
-    PD_HEADER_AUTHORIZATION,
-    PD_HEADER_API_KEY,
-};
-
 enum pd_method pd_exchange_method(const struct pd_exchange *exchange);
 const char *pd_exchange_path(const struct pd_exchange *exchange); /* decoded, without the query */
 const struct pd_trace *pd_exchange_trace(const struct pd_exchange *exchange);
-/* Copy a header's value; false when it is absent or longer than fits. Only
- * until on_request returns. */
-bool pd_exchange_header(const struct pd_exchange *exchange, enum pd_header header, char *out,
+/* Copy a header's value, by its name in any case; false when it is absent, there
+ * more than once, or longer than fits. Only until on_request returns. */
+bool pd_exchange_header(const struct pd_exchange *exchange, const char *name, char *out,
                         size_t out_bytes);
 
 /* Whose request it is: set once it is known, borrowed for the server's life. */

@@ -1,0 +1,106 @@
+/* One client's connection, and the exchange that it carries: between server.c,
+ * which has all of them, and conn.c. */
+#ifndef PD_API_CONN_H
+#define PD_API_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+#include <uv.h>
+
+#include "api/chunks.h"
+#include "api/deadline.h"
+#include "api/head.h"
+#include "api/server.h"
+
+#define PD_READ_BYTES (64u * 1024)
+
+enum pd_conn_clock {
+    PD_CLOCK_HEAD,   /* a head is on its way */
+    PD_CLOCK_IDLE,   /* the next request is awaited */
+    PD_CLOCK_BODY,   /* the next piece of a body is */
+    PD_CLOCK_WRITE,  /* the peer takes its answer, or not */
+    PD_CLOCK_LINGER, /* it has all of it */
+    PD_CLOCK_PAUSED, /* a look at a peer that is not read from */
+    PD_CLOCKS,
+};
+
+enum pd_conn_state {
+    PD_CONN_HEAD,      /* a head is awaited */
+    PD_CONN_BODY,      /* a body is awaited */
+    PD_CONN_RUNNING,   /* the handler has the exchange */
+    PD_CONN_WRITING,   /* the answer does not fit the socket at once */
+    PD_CONN_LINGERING, /* answered and shut for writing; what still comes is thrown away */
+    PD_CONN_CLOSING,
+};
+
+struct pd_exchange {
+    uv_tcp_t tcp;
+    struct pd_server *server;
+    struct pd_exchange *next, *prev; /* in the server's list */
+    enum pd_conn_state state;
+    struct pd_deadline deadline;
+    struct pd_buf in; /* received and not used yet: the beginning of a head, or what a
+                         client sends ahead of its turn */
+    size_t head_from; /* where to look on for the head's end */
+    bool processing;  /* process() is on the stack */
+    bool paused;      /* not read from: too much came ahead of its turn */
+    bool replied;
+    bool keep_alive;
+
+    /* the request */
+    const struct pd_head *head; /* while on_request runs */
+    enum pd_method method;
+    bool http10;
+    bool expects; /* waits for "100 Continue" before it sends its body */
+    bool chunked;
+    uint64_t body_left; /* of a body with a length */
+    uint64_t body_since_ms;
+    struct pd_chunks chunks;
+    struct pd_buf body;
+    char *path;
+    struct pd_trace trace;
+    const char *key_id;
+    void (*ready)(void *arg, struct pd_exchange *exchange, const char *body, size_t len);
+    void *ready_arg;
+    void (*gone)(void *arg);
+    void *gone_arg;
+
+    /* the answer, while it does not fit */
+    uv_write_t write;
+    char *reply_head;
+    struct pd_buf reply;
+    size_t queued; /* bytes that were still waiting at the last look */
+};
+
+struct pd_listener;
+
+struct pd_server {
+    uv_loop_t *loop;
+    struct pd_server_limits limits;
+    struct pd_listener *listener;
+    struct pd_deadlines deadlines;
+    struct pd_exchange *conns; /* all of them */
+    size_t n_conns;
+    size_t conns_max;
+    void (*on_request)(void *arg, struct pd_exchange *exchange);
+    void *arg;
+    time_t date_of;
+    char date[40];
+    bool closing;
+    unsigned open_parts; /* listener, deadlines */
+    void (*closed)(void *arg);
+    void *closed_arg;
+    char scratch[PD_READ_BYTES]; /* what was just read, from whomever */
+};
+
+/* Takes the descriptor over and begins to read. */
+void pd_conn_open(struct pd_server *server, int fd);
+/* Hang up; `gone` fires where an answer is due. Idempotent. */
+void pd_conn_close(struct pd_exchange *conn);
+void pd_conn_on_deadline(struct pd_exchange *conn, enum pd_conn_clock clock);
+
+/* server.c: a connection's memory is about to go. */
+void pd_server_forget(struct pd_server *server, struct pd_exchange *conn);
+
+#endif
