@@ -13,14 +13,6 @@
 #define KIND "SandboxPool"
 #define SHORT_FORM "sandbox" /* the member that tells it, and its only one */
 
-void pd_strings_fini(struct pd_strings *strings)
-{
-    for (size_t i = 0; i < strings->count; i++)
-        free(strings->items[i]);
-    free(strings->items);
-    *strings = (struct pd_strings){0};
-}
-
 /* ---- the schema ---- */
 
 /* The CRD's one version. */

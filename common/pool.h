@@ -12,6 +12,7 @@
 #include "common/err.h"
 #include "common/node.h"
 #include "common/schema.h"
+#include "common/strings.h"
 
 #define PD_POOL_NAME_MAX 64   /* with the NUL; RFC 1123 label */
 #define PD_TEMPLATE_HASH_BYTES 17 /* 16 hex digits and the NUL */
@@ -20,14 +21,6 @@ enum pd_provider_kind { PD_PROVIDER_DOCKER, PD_PROVIDER_ECS };
 enum pd_network { PD_NETWORK_NONE, PD_NETWORK_EGRESS };
 enum pd_isolation { PD_ISOLATION_CELL, PD_ISOLATION_UID, PD_ISOLATION_CONTAINER };
 enum pd_update_type { PD_UPDATE_ROLLING, PD_UPDATE_RECREATE };
-
-struct pd_strings {
-    char **items; /* owned */
-    size_t count;
-};
-
-/* Frees the items and forgets them. */
-void pd_strings_fini(struct pd_strings *strings);
 
 struct pd_pool_spec {
     char name[PD_POOL_NAME_MAX];

@@ -107,16 +107,6 @@ struct pd_node *pd_pool_field_node(const struct pd_node *spec_node,
 
 /* ---- tree to struct ---- */
 
-static struct pd_strings decode_texts(const struct pd_node *list)
-{
-    struct pd_strings texts = {.count = pd_node_count(list)};
-
-    texts.items = pd_calloc(texts.count + 1, sizeof *texts.items);
-    for (size_t i = 0; i < texts.count; i++)
-        texts.items[i] = pd_strdup(pd_node_text(list->list.items[i], ""));
-    return texts;
-}
-
 static int decode_enum(const struct pd_pool_field *field, const char *text)
 {
     int value = 0;
@@ -165,7 +155,7 @@ static void decode(const struct pd_pool_field *field, const struct pd_node *node
         *(char **)slot = pd_strdup(pd_node_text(node, ""));
         break;
     case PD_FIELD_TEXTS:
-        *(struct pd_strings *)slot = decode_texts(node);
+        *(struct pd_strings *)slot = pd_strings_from(node);
         break;
     case PD_FIELD_ENUM:
         *(int *)slot = decode_enum(field, pd_node_text(node, ""));
@@ -186,15 +176,6 @@ void pd_pool_fields_decode(const struct pd_node *spec_node, struct pd_pool_spec 
 
 /* ---- struct to tree ---- */
 
-static struct pd_node *encode_texts(const struct pd_strings *texts)
-{
-    struct pd_node *list = pd_node_list_new();
-
-    for (size_t i = 0; i < texts->count; i++)
-        pd_node_add(list, pd_node_string_new(texts->items[i]));
-    return list;
-}
-
 static struct pd_node *encode(const struct pd_pool_field *field, const struct pd_pool_spec *spec)
 {
     const void *slot = (const char *)spec + field->offset;
@@ -208,7 +189,7 @@ static struct pd_node *encode(const struct pd_pool_field *field, const struct pd
     case PD_FIELD_TEXT:
         return pd_node_string_new(*(char *const *)slot);
     case PD_FIELD_TEXTS:
-        return encode_texts(slot);
+        return pd_strings_node(slot);
     case PD_FIELD_ENUM:
         return pd_node_string_new(field->names[*(const int *)slot]);
     case PD_FIELD_CPU:
