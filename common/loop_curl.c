@@ -99,8 +99,7 @@ static void finish(struct pd_http_request *request, const struct pd_err *err)
     };
     long status = 0;
 
-    TAILQ_REMOVE(request->state == REQUEST_ACTIVE ? &http->active : &http->turning, request,
-                 entry);
+    TAILQ_REMOVE(request->state == REQUEST_ACTIVE ? &http->active : &http->turning, request, entry);
     if (request->in_multi)
         curl_multi_remove_handle(http->multi, request->easy);
     curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -540,7 +539,7 @@ void pd_http_close(struct pd_http *http, void (*closed)(void *arg), void *arg)
     http->closed = closed;
     http->closed_arg = arg;
     TAILQ_FOREACH(request, &http->turning, entry)
-        request->state = REQUEST_CANCELED;
+    request->state = REQUEST_CANCELED;
     while ((request = TAILQ_FIRST(&http->active)))
         pd_http_cancel(request);
     turn_soon(http);

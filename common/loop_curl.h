@@ -21,8 +21,8 @@ struct pd_http_request; /* one request under way */
 #define PD_HTTP_HEADERS_BYTES_MAX (64u * 1024)
 
 struct pd_http_response {
-    int status;          /* 100..599 */
-    const char *body;    /* terminated; "" when streamed by on_data */
+    int status;       /* 100..599 */
+    const char *body; /* terminated; "" when streamed by on_data */
     size_t body_len;
     const char *headers; /* "Name: value\r\n" lines of the last response; see pd_http_header */
 };
@@ -51,13 +51,13 @@ struct pd_http_params {
     const char *unix_socket;    /* connect to this path instead of the URL's host; or NULL */
     const char *const *headers; /* "Name: value", NULL at the end; or NULL */
     const void *body;
-    size_t body_len;            /* sent, with its length, when not 0 or for POST and PUT */
+    size_t body_len;               /* sent, with its length, when not 0 or for POST and PUT */
     const struct pd_http_tls *tls; /* for https; NULL is all defaults */
-    bool direct;                /* never through a proxy named by the environment */
-    int64_t timeout_ms;         /* for all of it */
-    int64_t connect_timeout_ms; /* 0: curl's default, 300 s */
-    int64_t stall_timeout_ms;   /* without a byte either way; rounded up to seconds */
-    size_t response_bytes_max;  /* of body, when collected */
+    bool direct;                   /* never through a proxy named by the environment */
+    int64_t timeout_ms;            /* for all of it */
+    int64_t connect_timeout_ms;    /* 0: curl's default, 300 s */
+    int64_t stall_timeout_ms;      /* without a byte either way; rounded up to seconds */
+    size_t response_bytes_max;     /* of body, when collected */
     /* Streaming: on_data gets the body as it comes and nothing is collected;
      * on_start fires once before, with the status. Either may be NULL. Inside
      * them sending, cancelling and closing are allowed. */

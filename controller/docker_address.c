@@ -24,13 +24,13 @@ static int parse_port(const char *text, int *ret_port, struct pd_err *err)
 
 static bool is_host_name(const char *host)
 {
-    return *host && host[strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                      "0123456789.-_:")] == '\0';
+    return *host && host[strspn(host,
+                                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789.-_:")] == '\0';
 }
 
 /* "name", "name:port", "[v6]:port", each perhaps with one slash at the end. */
-static int parse_authority(const char *text, struct pd_docker_address *address,
-                           struct pd_err *err)
+static int parse_authority(const char *text, struct pd_docker_address *address, struct pd_err *err)
 {
     pd_autofree char *copy = pd_strdup(text);
     size_t len = strlen(copy);
@@ -61,9 +61,8 @@ static void set_base_url(struct pd_docker_address *address)
 {
     bool v6 = strchr(address->host, ':') != NULL;
 
-    address->base_url =
-        pd_asprintf("%s://%s%s%s:%d", address->tls ? "https" : "http", v6 ? "[" : "",
-                    address->host, v6 ? "]" : "", address->port);
+    address->base_url = pd_asprintf("%s://%s%s%s:%d", address->tls ? "https" : "http",
+                                    v6 ? "[" : "", address->host, v6 ? "]" : "", address->port);
 }
 
 static void set_tls_files(struct pd_docker_address *address, const char *cert_path)

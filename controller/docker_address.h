@@ -16,7 +16,7 @@ struct pd_docker_address {
     char *host;        /* tcp, else NULL; IPv6 without brackets */
     int port;
     bool tls;
-    char *base_url;    /* "http://docker", "https://host:2376": no slash at the end */
+    char *base_url;               /* "http://docker", "https://host:2376": no slash at the end */
     struct pd_http_tls tls_files; /* owned strings; all NULL without TLS */
 };
 

@@ -214,9 +214,8 @@ static int transmit(struct call *call, struct pd_err *err)
     struct pd_docker_engine *engine = call->engine;
     pd_autofree char *url =
         pd_asprintf("%s/v%s%s", engine->address.base_url, engine->facts.api_version, call->path);
-    const char *const headers[] = {call->is_tar ? "Content-Type: application/x-tar"
-                                                : "Content-Type: application/json",
-                                   NULL};
+    const char *const headers[] = {
+        call->is_tar ? "Content-Type: application/x-tar" : "Content-Type: application/json", NULL};
     struct pd_http_params params = {
         .method = call->method,
         .url = url,
@@ -318,8 +317,7 @@ static void facts_refused(struct pd_docker_engine *engine, struct pd_err *err)
     facts_failed(engine, err);
 }
 
-static int ask(struct pd_docker_engine *engine, const char *path, pd_http_cb cb,
-               struct pd_err *err)
+static int ask(struct pd_docker_engine *engine, const char *path, pd_http_cb cb, struct pd_err *err)
 {
     pd_autofree char *url = pd_asprintf("%s%s", engine->address.base_url, path);
     struct pd_http_params params = {
@@ -360,8 +358,8 @@ static void on_version(void *arg, const struct pd_err *http_err,
     struct pd_err err;
 
     if (parse_facts(http_err, response, &json, &err) < 0 ||
-        pd_docker_version_choose(json, engine->facts.api_version,
-                                 sizeof engine->facts.api_version, &err) < 0) {
+        pd_docker_version_choose(json, engine->facts.api_version, sizeof engine->facts.api_version,
+                                 &err) < 0) {
         facts_refused(engine, &err);
         return;
     }
@@ -429,7 +427,8 @@ void pd_docker_engine_cancel(struct pd_docker_engine *engine, const void *arg)
 {
     struct call *call;
 
-    TAILQ_FOREACH(call, &engine->sent, entry) {
+    TAILQ_FOREACH(call, &engine->sent, entry)
+    {
         if (call->arg == arg && call->on_message)
             pd_http_cancel(call->request);
     }

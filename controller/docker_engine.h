@@ -46,9 +46,9 @@ struct pd_docker_call {
     const struct pd_node *json; /* body; or NULL */
     const void *tar;            /* body; or NULL */
     size_t tar_len;
-    int64_t timeout_ms;         /* 0: PD_DOCKER_CALL_TIMEOUT_MS; negative: none */
-    int64_t stall_timeout_ms;   /* 0: none */
-    bool raw_answer;            /* do not parse it */
+    int64_t timeout_ms;       /* 0: PD_DOCKER_CALL_TIMEOUT_MS; negative: none */
+    int64_t stall_timeout_ms; /* 0: none */
+    bool raw_answer;          /* do not parse it */
     /* Streamed answers: each JSON message as it comes. on_start: once before
      * them, when the engine has agreed. Both or neither. */
     void (*on_start)(void *arg);
@@ -60,8 +60,7 @@ struct pd_docker_engine *pd_docker_engine_new(uv_loop_t *loop,
 
 /* Calls under way end as PD_CANCELED, then `closed` fires from the loop and the
  * engine is gone. Once. */
-void pd_docker_engine_close(struct pd_docker_engine *engine, void (*closed)(void *arg),
-                            void *arg);
+void pd_docker_engine_close(struct pd_docker_engine *engine, void (*closed)(void *arg), void *arg);
 
 /* 0: cb fires exactly once from the loop. Learns the engine's facts first where
  * they are not known. The engine's not answering makes them unknown again. */

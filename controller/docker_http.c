@@ -45,9 +45,9 @@ static int parse_field(const char *line, size_t len, struct pd_docker_head *head
     if (name_len == 17 && strncasecmp(line, "Transfer-Encoding", 17) == 0)
         head->chunked = true;
     if (name_len == 12 && strncasecmp(line, "Content-Type", 12) == 0)
-        head->raw_stream = starts_with(value, value_len, "application/vnd.docker.raw-stream") ||
-                           starts_with(value, value_len,
-                                       "application/vnd.docker.multiplexed-stream");
+        head->raw_stream =
+            starts_with(value, value_len, "application/vnd.docker.raw-stream") ||
+            starts_with(value, value_len, "application/vnd.docker.multiplexed-stream");
     return 0;
 }
 

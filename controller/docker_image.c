@@ -44,8 +44,7 @@ static bool is_reference(const char *text)
     return strstr(text, "..") == NULL;
 }
 
-int pd_docker_image_parse(const char *reference, char *ret_name, char *ret_tag,
-                          struct pd_err *err)
+int pd_docker_image_parse(const char *reference, char *ret_name, char *ret_tag, struct pd_err *err)
 {
     const char *slash = strrchr(reference, '/');
     const char *colon = strrchr(slash ? slash : reference, ':');
@@ -97,7 +96,8 @@ static struct image *image_find(struct pd_docker_images *images, const char *nam
 {
     struct image *image;
 
-    STAILQ_FOREACH(image, &images->all, entry) {
+    STAILQ_FOREACH(image, &images->all, entry)
+    {
         if (strcmp(image->name, name) == 0)
             return image;
     }
@@ -115,13 +115,11 @@ static struct image *image_new(struct pd_docker_images *images, const char *name
     return image;
 }
 
-const struct pd_strings *pd_docker_images_volumes(struct pd_docker_images *images,
-                                                  const char *name)
+const struct pd_strings *pd_docker_images_volumes(struct pd_docker_images *images, const char *name)
 {
     struct image *image = image_find(images, name);
 
-    if (!image || !image->known ||
-        image->generation != pd_docker_engine_generation(images->engine))
+    if (!image || !image->known || image->generation != pd_docker_engine_generation(images->engine))
         return NULL;
     return &image->volumes;
 }
@@ -232,8 +230,8 @@ static int pull(struct image *image, struct pd_err *err)
     return pd_docker_engine_call(image->images->engine, &call, on_pulled, image, err);
 }
 
-int pd_docker_images_ensure(struct pd_docker_images *images, const char *name,
-                            pd_docker_done_cb cb, void *arg, struct pd_err *err)
+int pd_docker_images_ensure(struct pd_docker_images *images, const char *name, pd_docker_done_cb cb,
+                            void *arg, struct pd_err *err)
 {
     struct image *image;
     int rc;

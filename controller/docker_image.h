@@ -21,8 +21,8 @@ void pd_docker_images_free(struct pd_docker_images *images);
 
 /* See that the image is there, pulling it where it is not. The error says what
  * to do. PD_INVALID: a name that is none. */
-int pd_docker_images_ensure(struct pd_docker_images *images, const char *name,
-                            pd_docker_done_cb cb, void *arg, struct pd_err *err);
+int pd_docker_images_ensure(struct pd_docker_images *images, const char *name, pd_docker_done_cb cb,
+                            void *arg, struct pd_err *err);
 
 /* Paths of the image's VOLUMEs; NULL before it was ensured, or once forgotten. */
 const struct pd_strings *pd_docker_images_volumes(struct pd_docker_images *images,
@@ -31,7 +31,6 @@ const struct pd_strings *pd_docker_images_volumes(struct pd_docker_images *image
 /* A reference's parts, e.g. "a/b:1" into "a/b" and "1"; a digest stays with the
  * name and tag is "". PD_INVALID: no image reference. Buffers of
  * PD_DOCKER_IMAGE_NAME_MAX bytes each. */
-int pd_docker_image_parse(const char *reference, char *ret_name, char *ret_tag,
-                          struct pd_err *err);
+int pd_docker_image_parse(const char *reference, char *ret_name, char *ret_tag, struct pd_err *err);
 
 #endif

@@ -20,8 +20,8 @@ enum pd_docker_channel {
 
 struct pd_docker_mux { /* starts zeroed */
     unsigned char header[PD_DOCKER_MUX_HEADER_BYTES];
-    unsigned have;  /* bytes of header so far */
-    uint32_t left;  /* payload bytes of the present frame still to come */
+    unsigned have; /* bytes of header so far */
+    uint32_t left; /* payload bytes of the present frame still to come */
 };
 
 /* A piece of one frame's payload; points into the input. */

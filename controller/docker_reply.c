@@ -12,8 +12,7 @@
 static const struct pd_node *member(const struct pd_node *map, const char *key,
                                     enum pd_node_kind kind)
 {
-    const struct pd_node *node =
-        map && map->kind == PD_NODE_MAP ? pd_node_get(map, key) : NULL;
+    const struct pd_node *node = map && map->kind == PD_NODE_MAP ? pd_node_get(map, key) : NULL;
     return node && node->kind == kind ? node : NULL;
 }
 
@@ -186,8 +185,7 @@ static void say_why(const char *action, const struct pd_node *attributes,
 
     if (strcmp(action, "die") == 0)
         snprintf(event->reason, sizeof event->reason, "the container ended with exit code %.16s%s",
-                 *code ? code : "?",
-                 strcmp(code, EXIT_CODE_KILLED) == 0 ? " (killed)" : "");
+                 *code ? code : "?", strcmp(code, EXIT_CODE_KILLED) == 0 ? " (killed)" : "");
     else if (strcmp(action, "oom") == 0)
         pd_strcpy(event->reason, sizeof event->reason, "a process ran out of memory");
     else if (strcmp(action, "destroy") == 0)
@@ -198,8 +196,7 @@ bool pd_docker_event_parse(const struct pd_node *message, const char *instance,
                            struct pd_provider_event *ret_event)
 {
     static const char *const actions[] = {"start", "die", "oom", "destroy"};
-    const struct pd_node *attributes =
-        pd_docker_map(pd_docker_map(message, "Actor"), "Attributes");
+    const struct pd_node *attributes = pd_docker_map(pd_docker_map(message, "Actor"), "Attributes");
     const char *action = pd_docker_text(message, "Action");
     const char *pool = pd_docker_text(attributes, PD_DOCKER_LABEL_POOL);
     const char *id = pd_docker_text(attributes, PD_DOCKER_LABEL_SANDBOX);

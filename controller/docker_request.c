@@ -34,8 +34,7 @@ struct pd_docker_privilege pd_docker_privilege_of(enum pd_isolation isolation)
     case PD_ISOLATION_CONTAINER:
         break;
     }
-    return (struct pd_docker_privilege){PD_DOCKER_AGENT_UID, PD_DOCKER_AGENT_UID, false,
-                                        caps_none};
+    return (struct pd_docker_privilege){PD_DOCKER_AGENT_UID, PD_DOCKER_AGENT_UID, false, caps_none};
 }
 
 bool pd_docker_privilege_is_safe(const struct pd_docker_privilege *privilege)
@@ -68,8 +67,9 @@ static int64_t min64(int64_t a, int64_t b)
 int pd_docker_container_name(const char *id, char out[static PD_DOCKER_CONTAINER_NAME_MAX],
                              struct pd_err *err)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                  "0123456789_.-";
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+        "0123456789_.-";
     size_t len = strlen(id);
 
     if (len == 0 || len >= PD_SANDBOX_ID_MAX || id[strspn(id, allowed)])
@@ -252,8 +252,7 @@ static void set_process(struct pd_node *body, const struct pd_docker_sandbox *sa
     pd_node_set(body, "Cmd", pd_node_list_new());
     set_text(body, "User", pd_asprintf("%u:%u", privilege->uid, privilege->gid));
     pd_node_set_string(body, "WorkingDir", "/workspace");
-    pd_node_set(pd_node_set(body, "Healthcheck", pd_node_map_new()), "Test",
-                strings_new(no_check));
+    pd_node_set(pd_node_set(body, "Healthcheck", pd_node_map_new()), "Test", strings_new(no_check));
     pd_node_set_int(body, "StopTimeout", 0);
 }
 

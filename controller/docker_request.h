@@ -21,7 +21,7 @@
 
 struct pd_docker_sandbox {
     const struct pd_pool_spec *spec;
-    const char *id;       /* the sandbox's */
+    const char *id; /* the sandbox's */
     const char *instance;
     const char *volume;   /* the agent's */
     const char *seccomp;  /* profile text; NULL: the engine's own */
@@ -34,9 +34,9 @@ struct pd_docker_sandbox {
 /* Who the container runs as and what it may. */
 struct pd_docker_privilege {
     unsigned uid, gid;
-    bool proc_unmasked;       /* MaskedPaths and ReadonlyPaths empty, so that cells can have
-                                 a /proc of their own */
-    const char *const *caps;  /* added after ALL were dropped; NULL at the end */
+    bool proc_unmasked;      /* MaskedPaths and ReadonlyPaths empty, so that cells can have
+                                a /proc of their own */
+    const char *const *caps; /* added after ALL were dropped; NULL at the end */
 };
 
 /* For this isolation. The result is safe by pd_docker_privilege_is_safe. */

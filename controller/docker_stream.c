@@ -309,8 +309,7 @@ static int send_all(struct pd_docker_attach *attach, const char *data, size_t le
 
 /* ---- what the user calls ---- */
 
-static int stream_write(struct pd_stream *stream, const void *data, size_t len,
-                        struct pd_err *err)
+static int stream_write(struct pd_stream *stream, const void *data, size_t len, struct pd_err *err)
 {
     struct pd_docker_attach *attach = attach_of(stream);
     int rc;
@@ -318,8 +317,7 @@ static int stream_write(struct pd_stream *stream, const void *data, size_t len,
     if (attach->phase != PHASE_OPEN)
         return pd_err_set(err, PD_UNAVAILABLE, "the stream has ended");
     if (len > PD_STREAM_QUEUE_BYTES_MAX - attach->queued_bytes)
-        return pd_err_set(err, PD_LIMIT, "%zu bytes wait to be sent already",
-                          attach->queued_bytes);
+        return pd_err_set(err, PD_LIMIT, "%zu bytes wait to be sent already", attach->queued_bytes);
     if (len == 0)
         return 0;
     rc = send_all(attach, data, len);
@@ -499,8 +497,9 @@ static void on_tls(uv_timer_t *timer)
 {
     struct pd_err err;
 
-    pd_err_set(&err, PD_INVALID, "attaching to an engine behind TLS is not supported yet: use its "
-                                 "unix socket, or forward it by ssh");
+    pd_err_set(&err, PD_INVALID,
+               "attaching to an engine behind TLS is not supported yet: use its "
+               "unix socket, or forward it by ssh");
     fail(timer->data, &err);
 }
 
@@ -518,9 +517,10 @@ struct pd_docker_attach *pd_docker_attach_open(uv_loop_t *loop,
     attach->socket_path = address->socket_path ? pd_strdup(address->socket_path) : NULL;
     attach->host = address->host ? pd_strdup(address->host) : NULL;
     attach->port = address->port;
-    attach->hello = pd_asprintf("POST %s HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\n"
-                                "Upgrade: tcp\r\nContent-Length: 0\r\n\r\n",
-                                path);
+    attach->hello = pd_asprintf(
+        "POST %s HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\n"
+        "Upgrade: tcp\r\nContent-Length: 0\r\n\r\n",
+        path);
     attach->buffer = pd_realloc(NULL, 1, READ_BYTES);
     pd_buf_init(&attach->held, READ_BYTES + PD_DOCKER_HEAD_BYTES_MAX);
     uv_timer_init(loop, &attach->timer);

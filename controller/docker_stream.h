@@ -19,8 +19,7 @@ struct pd_docker_attach; /* until cb has been called: an attach under way */
 /* On success the receiver owns `stream`. Otherwise stream is NULL, nothing is
  * left open, and err says why: PD_NOT_FOUND, PD_CONFLICT (the container does
  * not run), PD_UNAVAILABLE, PD_TIMEOUT, PD_CANCELED. */
-typedef void (*pd_docker_attach_cb)(void *arg, const struct pd_err *err,
-                                    struct pd_stream *stream);
+typedef void (*pd_docker_attach_cb)(void *arg, const struct pd_err *err, struct pd_stream *stream);
 
 /* path: "/v1.41/containers/ID/attach?..."; name: who it is, for the log. Both
  * copied; `address` is read during the call only. Always accepted; cb fires

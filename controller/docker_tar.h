@@ -24,8 +24,8 @@ int pd_tar_finish(struct pd_buf *tar, struct pd_err *err) __attribute__((warn_un
 
 struct pd_tar_entry {
     char name[PD_TAR_NAME_MAX + 1];
-    unsigned mode; /* permission bits */
-    char type;     /* '0' a file, '5' a folder, others as in the format */
+    unsigned mode;    /* permission bits */
+    char type;        /* '0' a file, '5' a folder, others as in the format */
     const char *data; /* points into the archive */
     size_t len;
 };

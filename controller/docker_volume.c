@@ -48,11 +48,11 @@ struct pd_docker_volume {
     struct pd_docker_wait waiting;
     bool busy;
     bool ready;
-    unsigned generation; /* of the engine that it is ready at */
-    char *image;         /* this attempt's */
-    char carrier[80];    /* its container id */
-    bool removed_old;    /* this attempt met a carrier left over */
-    bool written;        /* this attempt has written the content */
+    unsigned generation;   /* of the engine that it is ready at */
+    char *image;           /* this attempt's */
+    char carrier[80];      /* its container id */
+    bool removed_old;      /* this attempt met a carrier left over */
+    bool written;          /* this attempt has written the content */
     struct pd_err failure; /* this attempt's, kept while the carrier is removed */
     bool failed;
 };
@@ -83,7 +83,7 @@ static void collect_files(struct pd_docker_volume *volume)
     }
 }
 
-static void name_by_content(struct pd_docker_volume *volume)
+static void name_by_content(struct pd_docker_volume *volume, bool own)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
@@ -103,11 +103,11 @@ static void name_by_content(struct pd_docker_volume *volume)
         abort();
     for (unsigned i = 0; i < 8; i++)
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-    snprintf(volume->name, sizeof volume->name, "paddock-agent-%s", hex);
+    snprintf(volume->name, sizeof volume->name, "paddock-agent-%s%s%s", hex, own ? "-" : "",
+             own ? volume->instance : "");
 }
 
-static int build_tar(const struct pd_docker_volume *volume, struct pd_buf *tar,
-                     struct pd_err *err)
+static int build_tar(const struct pd_docker_volume *volume, struct pd_buf *tar, struct pd_err *err)
 {
     if (pd_tar_add_folder(tar, "spares/", 0755, err) < 0)
         return PD_LIMIT;
@@ -204,8 +204,7 @@ static void on_written(void *arg, const struct pd_err *err, const struct pd_dock
 
 static void write_content(struct pd_docker_volume *volume)
 {
-    pd_autofree char *path =
-        pd_asprintf("/containers/%s/archive?path=/paddock", volume->carrier);
+    pd_autofree char *path = pd_asprintf("/containers/%s/archive?path=/paddock", volume->carrier);
     pd_autobuf struct pd_buf tar;
     struct pd_docker_call call = {.method = "PUT", .path = path, .raw_answer = true};
     struct pd_err err;
@@ -243,8 +242,7 @@ static void on_content(void *arg, const struct pd_err *err, const struct pd_dock
 
 static void read_content(struct pd_docker_volume *volume)
 {
-    pd_autofree char *path =
-        pd_asprintf("/containers/%s/archive?path=/paddock", volume->carrier);
+    pd_autofree char *path = pd_asprintf("/containers/%s/archive?path=/paddock", volume->carrier);
     struct pd_docker_call call = {.method = "GET", .path = path, .raw_answer = true};
     struct pd_err err;
 
@@ -335,8 +333,7 @@ static int begin(struct pd_docker_volume *volume, struct pd_err *err)
     return pd_docker_engine_call(volume->engine, &call, on_volume_created, volume, err);
 }
 
-static void on_confirmed(void *arg, const struct pd_err *err,
-                         const struct pd_docker_answer *answer)
+static void on_confirmed(void *arg, const struct pd_err *err, const struct pd_docker_answer *answer)
 {
     struct pd_docker_volume *volume = arg;
     struct pd_err failure;
@@ -364,8 +361,7 @@ static int confirm(struct pd_docker_volume *volume, struct pd_err *err)
 int pd_docker_volume_ensure(struct pd_docker_volume *volume, const char *image,
                             pd_docker_done_cb cb, void *arg, struct pd_err *err)
 {
-    bool good = volume->ready &&
-                volume->generation == pd_docker_engine_generation(volume->engine);
+    bool good = volume->ready && volume->generation == pd_docker_engine_generation(volume->engine);
 
     if (!volume->busy) {
         int rc = good ? confirm(volume, err) : begin(volume, err);
@@ -385,8 +381,8 @@ void pd_docker_volume_doubt(struct pd_docker_volume *volume)
 
 /* ---- life ---- */
 
-struct pd_docker_volume *pd_docker_volume_new(struct pd_docker_engine *engine,
-                                              const char *instance)
+struct pd_docker_volume *pd_docker_volume_new(struct pd_docker_engine *engine, const char *instance,
+                                              bool own)
 {
     struct pd_docker_volume *volume = PD_NEW(struct pd_docker_volume);
 
@@ -395,7 +391,7 @@ struct pd_docker_volume *pd_docker_volume_new(struct pd_docker_engine *engine,
     volume->carrier_name = pd_asprintf("paddock-carrier-%s", instance);
     pd_docker_wait_init(&volume->waiting);
     collect_files(volume);
-    name_by_content(volume);
+    name_by_content(volume, own);
     return volume;
 }
 

@@ -4,19 +4,22 @@
 #ifndef PD_CONTROLLER_DOCKER_VOLUME_H
 #define PD_CONTROLLER_DOCKER_VOLUME_H
 
+#include <stdbool.h>
+
 #include "common/err.h"
 #include "controller/docker_engine.h"
 #include "controller/docker_wait.h"
 
-#define PD_DOCKER_VOLUME_NAME_MAX 48
+#define PD_DOCKER_VOLUME_NAME_MAX 128
 #define PD_DOCKER_VOLUME_BYTES_MAX (16u * 1024 * 1024)
 
 struct pd_docker_volume;
 
 /* From the embedded assets: "agent" and every "spares/x". `instance` is
- * copied; the engine outlives it. */
-struct pd_docker_volume *pd_docker_volume_new(struct pd_docker_engine *engine,
-                                              const char *instance);
+ * copied; the engine outlives it. own: a volume of this installation's own
+ * instead of the one that all share ("paddock-agent-<hash>-<instance>"). */
+struct pd_docker_volume *pd_docker_volume_new(struct pd_docker_engine *engine, const char *instance,
+                                              bool own);
 /* After the engine has been closed, so that nothing is under way. */
 void pd_docker_volume_free(struct pd_docker_volume *volume);
 

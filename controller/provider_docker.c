@@ -40,7 +40,7 @@ struct op {
     char name[PD_DOCKER_CONTAINER_NAME_MAX];
     char container[CONTAINER_ID_MAX];
     bool with_apparmor;
-    struct pd_err failure; /* told once the remains are removed */
+    struct pd_err failure;           /* told once the remains are removed */
     struct pd_docker_attach *attach; /* links: until it is open */
     struct pd_stream *stream;        /* links: once it is open */
     union {
@@ -61,7 +61,7 @@ struct docker {
     struct pd_docker_volume *volume;
     struct pd_docker_watch *watch;
     struct pd_strings entrypoint;
-    bool apparmor_refused; /* the engine's host has AppArmor without our profile */
+    bool apparmor_refused;  /* the engine's host has AppArmor without our profile */
     TAILQ_HEAD(, op) links; /* under way */
     bool closing;
     bool engine_closed;
@@ -200,10 +200,12 @@ static bool lacks_apparmor_profile(struct op *op, const struct pd_err *err)
     if (!op->with_apparmor || !strstr(err->msg, "apparmor"))
         return false;
     if (!op->docker->apparmor_refused)
-        pd_log(PD_LOG_WARN, "docker",
-               "AppArmor profile " APPARMOR_PROFILE " is not loaded at the engine: sandboxes get "
-               "the engine's own, which denies cells; load conf/apparmor-paddock-sandbox",
-               "err", err->msg, NULL);
+        pd_log(
+            PD_LOG_WARN, "docker",
+            "AppArmor profile " APPARMOR_PROFILE
+            " is not loaded at the engine: sandboxes get "
+            "the engine's own, which denies cells; load it with apparmor_parser, as the scripts do",
+            "err", err->msg, NULL);
     op->docker->apparmor_refused = true;
     return true;
 }
@@ -214,8 +216,7 @@ static void start_failed(struct op *op, const struct pd_err *err)
         create_end(op, err); /* nobody knows whether it runs: the next list tells */
         return;
     }
-    if (lacks_apparmor_profile(op, err) &&
-        remove_container(op, on_removed_for_retry, NULL) == 0)
+    if (lacks_apparmor_profile(op, err) && remove_container(op, on_removed_for_retry, NULL) == 0)
         return;
     pd_docker_volume_doubt(op->docker->volume);
     op->failure = *err;
@@ -255,8 +256,7 @@ static bool take_container_id(struct op *op, const struct pd_node *json, struct 
 }
 
 /* Its name is taken. Ours by an earlier call with this id: it is the answer. */
-static void on_inspected(void *arg, const struct pd_err *err,
-                         const struct pd_docker_answer *answer)
+static void on_inspected(void *arg, const struct pd_err *err, const struct pd_docker_answer *answer)
 {
     struct op *op = arg;
     const struct pd_node *json = err ? NULL : answer->json;
@@ -423,8 +423,7 @@ static bool is_gone(const struct pd_err *err)
            (err->kind == PD_CONFLICT && strstr(err->msg, "already in progress"));
 }
 
-static void on_destroyed(void *arg, const struct pd_err *err,
-                         const struct pd_docker_answer *answer)
+static void on_destroyed(void *arg, const struct pd_err *err, const struct pd_docker_answer *answer)
 {
     struct op *op = arg;
 
@@ -534,8 +533,8 @@ static void attach(struct op *op)
     char name[13];
 
     pd_strcpy(name, sizeof name, op->container);
-    op->attach = pd_docker_attach_open(docker->loop, pd_docker_engine_address(docker->engine),
-                                       path, name, on_attached, op);
+    op->attach = pd_docker_attach_open(docker->loop, pd_docker_engine_address(docker->engine), path,
+                                       name, on_attached, op);
 }
 
 static void on_facts_for_link(void *arg, const struct pd_err *err,
@@ -597,8 +596,7 @@ static void docker_watch(struct pd_provider *provider, pd_provider_event_cb cb, 
         return;
     }
     assert(!docker->watch && !docker->closing);
-    docker->watch =
-        pd_docker_watch_open(docker->loop, docker->engine, docker->instance, cb, arg);
+    docker->watch = pd_docker_watch_open(docker->loop, docker->engine, docker->instance, cb, arg);
 }
 
 static void maybe_closed(struct docker *docker)
@@ -645,7 +643,8 @@ static void docker_close(struct pd_provider *provider, void (*closed)(void *arg)
     docker->closed_arg = arg;
     docker->watch_closed = !docker->watch;
     pd_docker_engine_close(docker->engine, on_engine_closed, docker);
-    TAILQ_FOREACH(op, &docker->links, entry) {
+    TAILQ_FOREACH(op, &docker->links, entry)
+    {
         if (op->attach)
             pd_docker_attach_cancel(op->attach);
     }
@@ -705,7 +704,7 @@ int pd_provider_docker_new(uv_loop_t *loop, const struct pd_docker_config *confi
     docker->loop = loop;
     docker->engine = pd_docker_engine_new(loop, &address);
     docker->images = pd_docker_images_new(docker->engine);
-    docker->volume = pd_docker_volume_new(docker->engine, docker->instance);
+    docker->volume = pd_docker_volume_new(docker->engine, docker->instance, config->own_volume);
     TAILQ_INIT(&docker->links);
     copy_entrypoint(docker, config->entrypoint);
     *ret_provider = &docker->provider;

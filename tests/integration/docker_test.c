@@ -6,13 +6,14 @@
 
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/asset.h"
 #include "common/buf.h"
 #include "common/mem.h"
 #include "common/time.h"
-#include "controller/docker_volume.h"
 #include "controller/provider_docker.h"
 #include "tests/lib/engine_test.h"
 #include "tests/lib/loop_until.h"
@@ -24,6 +25,7 @@ struct ctx {
     uv_loop_t loop;
     struct pd_provider *provider;
     char instance[40];
+    bool own_volume;
     struct pd_pool_spec *spec;
     bool done;
     int kind; /* of the last callback's err, 0 without */
@@ -145,7 +147,8 @@ static void wait_streamed(struct ctx *ctx)
 static void provider_open(struct ctx *ctx, const char *host, const char *const *entrypoint)
 {
     struct pd_strings strings = {.items = (char **)(uintptr_t)entrypoint};
-    struct pd_docker_config config = {.host = host, .instance = ctx->instance};
+    struct pd_docker_config config = {
+        .host = host, .instance = ctx->instance, .own_volume = ctx->own_volume};
     struct pd_err err;
 
     while (entrypoint && entrypoint[strings.count])
@@ -209,8 +212,8 @@ static void list(struct ctx *ctx)
 
 static int destroy(struct ctx *ctx, const char *provider_id)
 {
-    assert_int_equal(
-        ctx->provider->ops->destroy(ctx->provider, provider_id, on_done, ctx, NULL), 0);
+    assert_int_equal(ctx->provider->ops->destroy(ctx->provider, provider_id, on_done, ctx, NULL),
+                     0);
     wait_done(ctx);
     return ctx->kind;
 }
@@ -393,14 +396,13 @@ static void test_create_starts_what_was_only_created(void **state)
     provider_open(ctx, NULL, cat);
     ensure_ready(ctx);
     path = pd_asprintf("/containers/create?name=paddock-%s-half", ctx->instance);
-    body = pd_asprintf("{\"Image\":\"%s\",\"Entrypoint\":[\"cat\"],\"OpenStdin\":true,"
-                       "\"NetworkDisabled\":true,\"Labels\":{\"paddock.dev/instance\":\"%s\","
-                       "\"paddock.dev/pool\":\"py\",\"paddock.dev/sandbox\":\"%s-half\","
-                       "\"paddock.dev/template-hash\":\"0123456789abcdef\"}}",
-                       pd_test_image(), ctx->instance, ctx->instance);
-    assert_int_equal(pd_test_engine_call("POST", path, body,
-                                         answer, sizeof answer),
-                     201);
+    body = pd_asprintf(
+        "{\"Image\":\"%s\",\"Entrypoint\":[\"cat\"],\"OpenStdin\":true,"
+        "\"NetworkDisabled\":true,\"Labels\":{\"paddock.dev/instance\":\"%s\","
+        "\"paddock.dev/pool\":\"py\",\"paddock.dev/sandbox\":\"%s-half\","
+        "\"paddock.dev/template-hash\":\"0123456789abcdef\"}}",
+        pd_test_image(), ctx->instance, ctx->instance);
+    assert_int_equal(pd_test_engine_call("POST", path, body, answer, sizeof answer), 201);
     list(ctx);
     assert_int_equal(ctx->count, 1);
     assert_int_equal(ctx->instances[0].phase, PD_INSTANCE_CREATED);
@@ -496,13 +498,12 @@ static void test_what_cannot_be_had_is_refused(void **state)
     assert_int_equal(pd_provider_docker_new(&ctx->loop, &config, &provider, &err), PD_INVALID);
     provider_open(ctx, "unix:///nonexistent/docker.sock", cat);
     assert_int_equal(create(ctx, "../../etc"), PD_INVALID);
-    assert_int_equal(
-        ctx->provider->ops->destroy(ctx->provider, "../x", on_done, ctx, &err), PD_INVALID);
+    assert_int_equal(ctx->provider->ops->destroy(ctx->provider, "../x", on_done, ctx, &err),
+                     PD_INVALID);
     assert_int_equal(ctx->provider->ops->link(ctx->provider, "", on_link, ctx, &err), PD_INVALID);
     ctx->spec->network = PD_NETWORK_EGRESS;
-    assert_int_equal(
-        ctx->provider->ops->ensure_ready(ctx->provider, ctx->spec, on_done, ctx, &err),
-        PD_INVALID);
+    assert_int_equal(ctx->provider->ops->ensure_ready(ctx->provider, ctx->spec, on_done, ctx, &err),
+                     PD_INVALID);
     assert_non_null(strstr(err.msg, "egress"));
     provider_close(ctx);
 }
@@ -664,6 +665,116 @@ static void test_big_write(void **state)
     unlink_it(ctx);
 }
 
+/* ---- the agent's volume ---- */
+
+/* A container like the provider's own carrier, under another name. */
+static void create_carrier(const char *name, const char *volume)
+{
+    pd_autofree char *path = pd_asprintf("/containers/create?name=%s", name);
+    pd_autofree char *body = pd_asprintf(
+        "{\"Image\":\"%s\",\"Entrypoint\":[\"sh\",\"-c\",\"rm -f /v/agent; echo half > /v/agent\"],"
+        "\"NetworkDisabled\":true,\"HostConfig\":{\"NetworkMode\":\"none\",\"Mounts\":[{\"Type\":"
+        "\"volume\",\"Source\":\"%s\",\"Target\":\"/v\"}]}}",
+        pd_test_image(), volume);
+
+    assert_int_equal(pd_test_engine_call("POST", path, body, NULL, 0), 201);
+}
+
+/* Damage the content: what a killed writer leaves looks like this, or worse. */
+static void damage_volume(struct ctx *ctx, const char *volume)
+{
+    pd_autofree char *name = pd_asprintf("paddock-%s-vandal", ctx->instance);
+    pd_autofree char *start = pd_asprintf("/containers/%s/start", name);
+    pd_autofree char *wait = pd_asprintf("/containers/%s/wait", name);
+    pd_autofree char *remove = pd_asprintf("/containers/%s?force=1", name);
+    char answer[256] = "";
+
+    create_carrier(name, volume);
+    assert_int_equal(pd_test_engine_call("POST", start, NULL, NULL, 0), 204);
+    assert_int_equal(pd_test_engine_call("POST", wait, NULL, answer, sizeof answer), 200);
+    assert_non_null(strstr(answer, "\"StatusCode\":0"));
+    assert_int_equal(pd_test_engine_call("DELETE", remove, NULL, NULL, 0), 204);
+}
+
+static const char *const measure[] = {"sh", "-c", "read go; stat -c %s,%a /paddock/agent", NULL};
+
+static long agent_bytes(struct ctx *ctx, const char *id)
+{
+    create_well(ctx, id);
+    assert_int_equal(link_to(ctx, ctx->id), 0);
+    ctx->stream->ops->read(ctx->stream, true);
+    say(ctx, "go\n", SIZE_MAX);
+    unlink_it(ctx);
+    assert_non_null(strstr(ctx->data.data, ",755\n"));
+    return atol(ctx->data.data);
+}
+
+/* Only what was compared is trusted: a volume that is there, but not whole, is
+ * filled again by the next process, or once a sandbox has failed to start. */
+static void test_volume_that_is_half_filled(void **state)
+{
+    struct ctx *ctx = *state;
+    char answer[65536], *volume, *end;
+    pd_autofree char *remove = NULL;
+
+    NEED_ENGINE();
+    ctx->own_volume = true; /* others' sandboxes may be starting from the shared one */
+    provider_open(ctx, NULL, measure);
+    ensure_ready(ctx);
+    assert_int_equal(agent_bytes(ctx, "whole"), pd_asset_find("agent").len);
+    assert_int_equal(pd_test_engine_call("GET", "/volumes", NULL, answer, sizeof answer), 200);
+    end = strstr(answer, ctx->instance);
+    assert_non_null(end);
+    for (volume = end; volume > answer && volume[-1] != '"' && volume[-1] != '/';)
+        volume--;
+    end[strlen(ctx->instance)] = '\0';
+    damage_volume(ctx, volume);
+    provider_close(ctx);
+    provider_open(ctx, NULL, measure);
+    ensure_ready(ctx);
+    assert_int_equal(agent_bytes(ctx, "again"), pd_asset_find("agent").len);
+    destroy_all(ctx);
+    remove = pd_asprintf("/volumes/%s", volume);
+    assert_int_equal(pd_test_engine_call("DELETE", remove, NULL, NULL, 0), 204);
+}
+
+/* A process killed while it filled the volume leaves its carrier. */
+static void test_carrier_left_over(void **state)
+{
+    struct ctx *ctx = *state;
+    pd_autofree char *name = pd_asprintf("paddock-carrier-%s", ctx->instance);
+    pd_autofree char *inspect = pd_asprintf("/containers/%s/json", name);
+
+    NEED_ENGINE();
+    create_carrier(name, name);
+    provider_open(ctx, NULL, cat);
+    ensure_ready(ctx);
+    assert_int_equal(pd_test_engine_call("GET", inspect, NULL, NULL, 0), 404);
+    {
+        pd_autofree char *volume = pd_asprintf("/volumes/%s", name);
+        assert_int_equal(pd_test_engine_call("DELETE", volume, NULL, NULL, 0), 204);
+    }
+}
+
+/* Many ask at once: all are answered, one does it. */
+static void test_ensure_many_at_once(void **state)
+{
+    struct ctx *ctx = *state;
+    struct ctx others[8];
+
+    NEED_ENGINE();
+    provider_open(ctx, NULL, cat);
+    memset(others, 0, sizeof others);
+    for (size_t i = 0; i < PD_COUNT(others); i++)
+        assert_int_equal(
+            ctx->provider->ops->ensure_ready(ctx->provider, ctx->spec, on_done, &others[i], NULL),
+            0);
+    for (size_t i = 0; i < PD_COUNT(others); i++) {
+        assert_true(pd_loop_until(&ctx->loop, &others[i].done, WAIT_MS));
+        assert_int_equal(others[i].kind, 0);
+    }
+}
+
 static void look_inside(struct ctx *ctx, const char *id)
 {
     create_well(ctx, id);
@@ -780,6 +891,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_slow_reader, setup, teardown),
         cmocka_unit_test_setup_teardown(test_writes_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_big_write, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_volume_that_is_half_filled, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_carrier_left_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ensure_many_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_confinement_of_cell, setup, teardown),
         cmocka_unit_test_setup_teardown(test_confinement_of_uid, setup, teardown),
         cmocka_unit_test_setup_teardown(test_confinement_of_container, setup, teardown),

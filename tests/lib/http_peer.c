@@ -220,6 +220,6 @@ void pd_http_peer_close(struct pd_http_peer *peer)
 
     peer->closing = true;
     LIST_FOREACH(connection, &peer->connections, entry)
-        end_now(connection);
+    end_now(connection);
     uv_close((uv_handle_t *)&peer->listener.any, on_listener_closed);
 }

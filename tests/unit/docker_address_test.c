@@ -34,8 +34,8 @@ static void test_good(void **state)
     (void)state;
     for (size_t i = 0; i < PD_COUNT(good); i++) {
         struct pd_docker_address address;
-        assert_int_equal(
-            pd_docker_address_parse(good[i].host, good[i].tls, NULL, &address, NULL), 0);
+        assert_int_equal(pd_docker_address_parse(good[i].host, good[i].tls, NULL, &address, NULL),
+                         0);
         if (good[i].socket)
             assert_string_equal(address.socket_path, good[i].socket);
         else
@@ -50,11 +50,25 @@ static void test_good(void **state)
 static void test_bad(void **state)
 {
     static const char *const bad[] = {
-        "ssh://user@host",    "npipe:////./pipe/docker", "fd://",           "engine:2375",
-        "unix://",            "unix://relative",         "tcp://",          "tcp://:2375",
-        "tcp://a:0",          "tcp://a:65536",           "tcp://a:99999999999999999999",
-        "tcp://a:x",          "tcp://a b",               "tcp://a/path",    "tcp://[::1",
-        "tcp://[::1]x",       "tcp://user@host",         "tcp://a\r\nb",    "tcp://a:",
+        "ssh://user@host",
+        "npipe:////./pipe/docker",
+        "fd://",
+        "engine:2375",
+        "unix://",
+        "unix://relative",
+        "tcp://",
+        "tcp://:2375",
+        "tcp://a:0",
+        "tcp://a:65536",
+        "tcp://a:99999999999999999999",
+        "tcp://a:x",
+        "tcp://a b",
+        "tcp://a/path",
+        "tcp://[::1",
+        "tcp://[::1]x",
+        "tcp://user@host",
+        "tcp://a\r\nb",
+        "tcp://a:",
     };
     char longest[200] = "unix:///";
 

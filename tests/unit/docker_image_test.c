@@ -35,9 +35,9 @@ static void test_references(void **state)
 /* What would change the meaning of the path or the query that it goes into. */
 static void test_what_is_none(void **state)
 {
-    static const char *const bad[] = {"",      "/a",    "a//b",  "../containers", "a/../b", "a/./b",
-                                      "a?b",   "a#b",   "a b",   "a%2fb",         "a&t=x",  "-a",
-                                      ".a",    "a/",    "a\nb",  "\xc3\xa9",      "a..b",   "a;b"};
+    static const char *const bad[] = {"",    "/a",  "a//b", "../containers", "a/../b", "a/./b",
+                                      "a?b", "a#b", "a b",  "a%2fb",         "a&t=x",  "-a",
+                                      ".a",  "a/",  "a\nb", "\xc3\xa9",      "a..b",   "a;b"};
     char name[PD_DOCKER_IMAGE_NAME_MAX], tag[PD_DOCKER_IMAGE_NAME_MAX];
     char longest[PD_DOCKER_IMAGE_NAME_MAX + 1];
 

@@ -11,10 +11,11 @@
 #include "controller/docker_mux.h"
 
 /* out "hello", an empty frame, err "oops", out "!" */
-static const unsigned char stream[] = "\1\0\0\0\0\0\0\5hello"
-                                      "\1\0\0\0\0\0\0\0"
-                                      "\2\0\0\0\0\0\0\4oops"
-                                      "\1\0\0\0\0\0\0\1!";
+static const unsigned char stream[] =
+    "\1\0\0\0\0\0\0\5hello"
+    "\1\0\0\0\0\0\0\0"
+    "\2\0\0\0\0\0\0\4oops"
+    "\1\0\0\0\0\0\0\1!";
 #define STREAM_BYTES (sizeof stream - 1)
 
 struct collected {
@@ -90,7 +91,7 @@ static void test_byte_by_byte(void **state)
 static void test_other_framing_is_refused(void **state)
 {
     static const char *const bad[] = {"\0\0\0\0\0\0\0\1x", "\4\0\0\0\0\0\0\1x", "\1\1\0\0\0\0\0\1x",
-                                      "\1\0\0\1\0\0\0\1x", "HTTP/1.1 ", "hello wor"};
+                                      "\1\0\0\1\0\0\0\1x", "HTTP/1.1 ",         "hello wor"};
 
     (void)state;
     for (size_t i = 0; i < PD_COUNT(bad); i++) {
@@ -116,10 +117,8 @@ static void test_longest_frame(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_at_once),
-        cmocka_unit_test(test_every_cut),
-        cmocka_unit_test(test_byte_by_byte),
-        cmocka_unit_test(test_other_framing_is_refused),
+        cmocka_unit_test(test_at_once),       cmocka_unit_test(test_every_cut),
+        cmocka_unit_test(test_byte_by_byte),  cmocka_unit_test(test_other_framing_is_refused),
         cmocka_unit_test(test_longest_frame),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,7 +17,8 @@
     "{\"paddock.dev/instance\":\"" instance "\",\"paddock.dev/pool\":\"" pool                      \
     "\",\"paddock.dev/sandbox\":\"" id "\",\"paddock.dev/template-hash\":\"abc\",\"x\":\"y\"}"
 #define CONTAINER(cid, state, labels)                                                              \
-    "{\"Id\":\"" cid "\",\"State\":\"" state "\",\"Status\":\"Exited (137)\",\"Created\":1700000000,"  \
+    "{\"Id\":\"" cid "\",\"State\":\"" state                                                       \
+    "\",\"Status\":\"Exited (137)\",\"Created\":1700000000,"                                       \
     "\"Names\":[\"/a\",\"],\\\"[\"],\"Labels\":" labels "}"
 
 static int parse(const char *text, struct pd_instance **ret, size_t *count)
@@ -64,10 +65,10 @@ static void test_list(void **state)
 
 static void test_what_is_no_list(void **state)
 {
-    static const char *const bad[] = {
-        "",      " ",    "null", "{}",    "{\"message\":\"x\"}", "[",      "[1",   "[1,",
-        "[1,]",  "[,]",  "[}",   "[1] x", "[[]",                 "[\"]",   "[{]}", "[1]]",
-        "[\"\\", "<html>"};
+    static const char *const bad[] = {"",     " ",     "null",  "{}",   "{\"message\":\"x\"}",
+                                      "[",    "[1",    "[1,",   "[1,]", "[,]",
+                                      "[}",   "[1] x", "[[]",   "[\"]", "[{]}",
+                                      "[1]]", "[\"\\", "<html>"};
     struct pd_instance *instances = NULL;
     size_t count = 7;
 
@@ -95,13 +96,12 @@ static void test_ten_thousand(void **state)
     (void)state;
     pd_buf_init(&text, 64 << 20);
     for (int i = 0; i < 10000; i++)
-        assert_int_equal(pd_buf_addf(&text, NULL, "%c" CONTAINER("c%d", "running",
-                                                                LABELS("me", "py", "s%d")),
+        assert_int_equal(pd_buf_addf(&text, NULL,
+                                     "%c" CONTAINER("c%d", "running", LABELS("me", "py", "s%d")),
                                      i ? ',' : '[', i, i),
                          0);
     assert_int_equal(pd_buf_add(&text, "]", 1, NULL), 0);
-    assert_int_equal(pd_docker_instances_parse(text.data, text.len, "me", &instances, &count,
-                                               NULL),
+    assert_int_equal(pd_docker_instances_parse(text.data, text.len, "me", &instances, &count, NULL),
                      0);
     assert_int_equal(count, 10000);
     assert_string_equal(instances[9999].id, "s9999");
@@ -111,9 +111,8 @@ static void test_ten_thousand(void **state)
 static bool event(const char *type, const char *action, const char *labels,
                   struct pd_provider_event *ret)
 {
-    pd_autofree char *text =
-        pd_asprintf("{\"Type\":\"%s\",\"Action\":\"%s\",\"Actor\":{\"Attributes\":%s}}", type,
-                    action, labels);
+    pd_autofree char *text = pd_asprintf(
+        "{\"Type\":\"%s\",\"Action\":\"%s\",\"Actor\":{\"Attributes\":%s}}", type, action, labels);
     pd_autonode struct pd_node *node = NULL;
 
     assert_int_equal(pd_json_parse(text, strlen(text), &node, NULL), 0);
@@ -149,7 +148,12 @@ static void test_events(void **state)
 
 static void test_event_of_other_shapes(void **state)
 {
-    static const char *const shapes[] = {"null", "[]", "7", "\"x\"", "{}", "{\"Actor\":7}",
+    static const char *const shapes[] = {"null",
+                                         "[]",
+                                         "7",
+                                         "\"x\"",
+                                         "{}",
+                                         "{\"Actor\":7}",
                                          "{\"Type\":1,\"Action\":{},\"Actor\":{\"Attributes\":1}}"};
     struct pd_provider_event got;
 
@@ -181,8 +185,7 @@ static void test_versions(void **state)
         char chosen[8] = "";
         pd_node_set_string(node, "ApiVersion", cases[i].newest);
         pd_node_set_string(node, "MinAPIVersion", cases[i].oldest);
-        assert_int_equal(pd_docker_version_choose(node, chosen, sizeof chosen, NULL),
-                         cases[i].rc);
+        assert_int_equal(pd_docker_version_choose(node, chosen, sizeof chosen, NULL), cases[i].rc);
         assert_string_equal(chosen, cases[i].chosen);
     }
 }
@@ -190,9 +193,12 @@ static void test_versions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),     cmocka_unit_test(test_what_is_no_list),
-        cmocka_unit_test(test_ten_thousand), cmocka_unit_test(test_events),
-        cmocka_unit_test(test_event_of_other_shapes), cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_what_is_no_list),
+        cmocka_unit_test(test_ten_thousand),
+        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_event_of_other_shapes),
+        cmocka_unit_test(test_versions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -283,18 +283,19 @@ static void test_filters(void **state)
 
     (void)state;
     assert_string_equal(plain, "filters=%7B%22label%22%3A%5B%22a%3Db%20c%22%5D%7D");
-    assert_string_equal(more, "filters=%7B%22label%22%3A%5B%22a%22%5D%2C%22type%22%3A%5B%22"
-                              "container%22%5D%2C%22event%22%3A%5B%22die%22%5D%7D");
+    assert_string_equal(more,
+                        "filters=%7B%22label%22%3A%5B%22a%22%5D%2C%22type%22%3A%5B%22"
+                        "container%22%5D%2C%22event%22%3A%5B%22die%22%5D%7D");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_all_have),     cmocka_unit_test(test_tmpfs),
-        cmocka_unit_test(test_cell),              cmocka_unit_test(test_uid),
-        cmocka_unit_test(test_container),         cmocka_unit_test(test_host_that_has_more),
-        cmocka_unit_test(test_image_volumes),     cmocka_unit_test(test_privileges_are_safe),
-        cmocka_unit_test(test_refused),           cmocka_unit_test(test_long_names),
+        cmocka_unit_test(test_what_all_have), cmocka_unit_test(test_tmpfs),
+        cmocka_unit_test(test_cell),          cmocka_unit_test(test_uid),
+        cmocka_unit_test(test_container),     cmocka_unit_test(test_host_that_has_more),
+        cmocka_unit_test(test_image_volumes), cmocka_unit_test(test_privileges_are_safe),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_long_names),
         cmocka_unit_test(test_filters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

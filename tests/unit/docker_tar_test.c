@@ -55,10 +55,11 @@ static void test_read_back(void **state)
 /* The system's own tar agrees. */
 static void test_system_tar_reads_it(void **state)
 {
-    static const char want[] = "drwxr-xr-x 0/0               0 1970-01-01 00:00 spares/\n"
-                               "-rwxr-xr-x 0/0              12 1970-01-01 00:00 agent\n"
-                               "-rw-r--r-- 0/0               0 1970-01-01 00:00 spares/empty\n"
-                               "-rw------- 0/0             512 1970-01-01 00:00 spares/block\n";
+    static const char want[] =
+        "drwxr-xr-x 0/0               0 1970-01-01 00:00 spares/\n"
+        "-rwxr-xr-x 0/0              12 1970-01-01 00:00 agent\n"
+        "-rw-r--r-- 0/0               0 1970-01-01 00:00 spares/empty\n"
+        "-rw------- 0/0             512 1970-01-01 00:00 spares/block\n";
     char path[] = "/tmp/pd-tar-XXXXXX", command[128], listed[1024];
     pd_autobuf struct pd_buf tar;
     int fd = mkstemp(path);
@@ -133,8 +134,10 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read_back),          cmocka_unit_test(test_system_tar_reads_it),
-        cmocka_unit_test(test_every_cut_is_noticed), cmocka_unit_test(test_damage_is_noticed),
+        cmocka_unit_test(test_read_back),
+        cmocka_unit_test(test_system_tar_reads_it),
+        cmocka_unit_test(test_every_cut_is_noticed),
+        cmocka_unit_test(test_damage_is_noticed),
         cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -136,12 +136,12 @@ static void say_hello(struct ctx *ctx, struct pd_peer_connection *connection, co
 {
     (void)ctx;
     (void)request;
-    pd_peer_say(connection, "HTTP/1.1 200 OK\r\nX-Test: \t a value \r\nContent-Length: 5\r\n\r\n"
-                            "hello");
+    pd_peer_say(connection,
+                "HTTP/1.1 200 OK\r\nX-Test: \t a value \r\nContent-Length: 5\r\n\r\n"
+                "hello");
 }
 
-static void say_nothing(struct ctx *ctx, struct pd_peer_connection *connection,
-                        const char *request)
+static void say_nothing(struct ctx *ctx, struct pd_peer_connection *connection, const char *request)
 {
     (void)ctx;
     (void)connection;
@@ -155,8 +155,7 @@ static void hang_up(struct ctx *ctx, struct pd_peer_connection *connection, cons
     pd_peer_end(connection);
 }
 
-static void say_garbage(struct ctx *ctx, struct pd_peer_connection *connection,
-                        const char *request)
+static void say_garbage(struct ctx *ctx, struct pd_peer_connection *connection, const char *request)
 {
     (void)ctx;
     (void)request;
@@ -198,8 +197,9 @@ static void redirect(struct ctx *ctx, struct pd_peer_connection *connection, con
 {
     (void)ctx;
     (void)request;
-    pd_peer_say(connection, "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n"
-                            "Content-Length: 0\r\n\r\n");
+    pd_peer_say(connection,
+                "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n"
+                "Content-Length: 0\r\n\r\n");
 }
 
 static void say_interim_first(struct ctx *ctx, struct pd_peer_connection *connection,
@@ -284,8 +284,7 @@ static void test_what_goes_wrong(void **state)
 {
     static const struct {
         const char *what;
-        void (*answer)(struct ctx *ctx, struct pd_peer_connection *connection,
-                       const char *request);
+        void (*answer)(struct ctx *ctx, struct pd_peer_connection *connection, const char *request);
         int kind;
     } cases[] = {
         {"hangs up", hang_up, PD_UNAVAILABLE},
@@ -387,8 +386,8 @@ static void test_close_cancels_all(void **state)
     for (int i = 0; i < 5; i++)
         SEND(.timeout_ms = 0);
     pd_http_close(ctx->http, on_closed, &ctx->closed);
-    assert_int_equal(pd_http_send(ctx->http, &(struct pd_http_params){.method = "GET",
-                                                                      .url = ctx->url},
+    assert_int_equal(pd_http_send(ctx->http,
+                                  &(struct pd_http_params){.method = "GET", .url = ctx->url},
                                   on_response, ctx, NULL, NULL),
                      PD_CANCELED);
     assert_int_equal(ctx->callbacks, 0);
@@ -417,11 +416,11 @@ static void on_data(void *arg, const void *data, size_t len)
     else if (ctx->on_stream == STREAM_CLOSE)
         pd_http_close(ctx->http, on_closed, &ctx->closed);
     else if (ctx->on_stream == STREAM_SEND)
-        assert_int_equal(pd_http_send(ctx->http, &(struct pd_http_params){.method = "GET",
-                                                                          .url = ctx->url,
-                                                                          .direct = true},
-                                      on_response, ctx, NULL, NULL),
-                         0);
+        assert_int_equal(
+            pd_http_send(ctx->http,
+                         &(struct pd_http_params){.method = "GET", .url = ctx->url, .direct = true},
+                         on_response, ctx, NULL, NULL),
+            0);
 }
 
 static void start_stream(struct ctx *ctx)
