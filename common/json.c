@@ -21,16 +21,11 @@ struct scan {
 /* Past the closing quote, or to the end. */
 static void skip_string(struct scan *scan)
 {
-    for (scan->at++; scan->at < scan->end; scan->at++) {
-        const char *quote = memchr(scan->at, '"', (size_t)(scan->end - scan->at));
-        const char *escape =
-            memchr(scan->at, '\\', (size_t)((quote ? quote : scan->end) - scan->at));
-        if (!escape) {
-            scan->at = quote ? quote + 1 : scan->end;
-            return;
-        }
-        scan->at = escape + 1;
-    }
+    const char *at = scan->at + 1;
+
+    for (; at < scan->end && *at != '"'; at++)
+        at += *at == '\\' && at + 1 < scan->end;
+    scan->at = at < scan->end ? at + 1 : scan->end;
 }
 
 static int scan_step(struct scan *scan, struct pd_err *err)

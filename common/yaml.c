@@ -13,6 +13,7 @@
 #include "common/utf8.h"
 
 #define ANCHORS_MAX 256
+#define DIRECTIVES_MAX 64
 #define TREE_BYTES_MAX (4 * PD_YAML_BYTES_MAX) /* of strings, expanded aliases included */
 
 /* ---- scalars (YAML 1.2, 10.3.2: the core schema) ---- */
@@ -468,11 +469,26 @@ static int read_document(struct reader *reader, struct pd_node **ret_node)
     return rc;
 }
 
+/* libyaml compares each %TAG directive with all those before it. */
+static int check_directives(const char *text, size_t len, struct pd_err *err)
+{
+    const char *end = text + len, *at = text;
+
+    for (int count = 0; (at = memmem(at, (size_t)(end - at), "%TAG", 4)); at += 4) {
+        if (++count > DIRECTIVES_MAX)
+            return pd_err_set(err, PD_LIMIT, "more than %d %%TAG directives (line 1)",
+                              DIRECTIVES_MAX);
+    }
+    return 0;
+}
+
 static int reader_begin(struct reader *reader, const char *text, size_t len, struct pd_err *err)
 {
     reader->err = err;
     if (len > PD_YAML_BYTES_MAX)
         return pd_err_set(err, PD_LIMIT, "more than %d bytes (line 1)", PD_YAML_BYTES_MAX);
+    if (check_directives(text, len, err) < 0)
+        return PD_LIMIT;
     if (!yaml_parser_initialize(&reader->parser))
         abort();
     yaml_parser_set_encoding(&reader->parser, YAML_UTF8_ENCODING);

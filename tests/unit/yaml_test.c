@@ -8,6 +8,7 @@
 
 #include "common/json.h"
 #include "common/mem.h"
+#include "common/time.h"
 #include "common/yaml.h"
 #include "tests/lib/fixtures.h"
 
@@ -297,6 +298,36 @@ static void aliases_pay_in_bytes_too(void **state)
     assert_string_equal(err.msg, "more than 4194304 bytes, aliases expanded (line 9)");
 }
 
+/* Texts of the largest size, in shapes that parsers have been slow at. */
+static void no_text_takes_long(void **state)
+{
+    static const char *const units[] = {"?\n",           "-\n",        "--- a\n",  "%TAG !a! b\n",
+                                        "%TAG !%d! b\n", "- &a%d x\n", "k%d: 1\n", "\"a\" ",
+                                        "x\n  ",         "{a,",        "[*a,",     "#\n"};
+
+    (void)state;
+    for (size_t i = 0; i < PD_COUNT(units); i++) {
+        struct pd_time start = pd_time_now();
+        struct pd_buf text pd_autobuf;
+        struct pd_node *node = NULL;
+        pd_buf_init(&text, PD_YAML_BYTES_MAX);
+        for (int n = 0; text.len < PD_YAML_BYTES_MAX - 32; n++) {
+            const char *number = strstr(units[i], "%d");
+            if (number)
+                assert_int_equal(pd_buf_addf(&text, NULL, "%.*s%d%s", (int)(number - units[i]),
+                                             units[i], n, number + 2),
+                                 0);
+            else
+                assert_int_equal(pd_buf_add(&text, units[i], strlen(units[i]), NULL), 0);
+        }
+        if (pd_yaml_parse(text.data, text.len, &node, NULL) == 0)
+            pd_node_free(node);
+        print_message("shape %zu: %lld ms\n", i,
+                      (long long)pd_time_ms_between(start, pd_time_now()));
+        assert_true(pd_time_ms_between(start, pd_time_now()) < 5000);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +341,7 @@ int main(void)
         cmocka_unit_test(the_bound_holds_at_every_byte),
         cmocka_unit_test(too_much_is_refused),
         cmocka_unit_test(aliases_pay_in_bytes_too),
+        cmocka_unit_test(no_text_takes_long),
     };
 
     return cmocka_run_group_tests_name("yaml", tests, NULL, NULL);
