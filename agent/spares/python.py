@@ -17,6 +17,7 @@ import gc
 import importlib
 import os
 import sys
+import weakref
 from importlib.machinery import SourceFileLoader
 
 
@@ -152,13 +153,21 @@ def clear_module(namespace):
             namespace[name] = None
 
 
-def clear_program_modules():
-    import weakref
+def program_modules():
+    """What the program imported, in order, __main__ first: the end of sys.modules.
+    (Looking at the others would copy the memory that each of them is in.)"""
+    names = []
+    for name in reversed(sys.modules):
+        if name in KEPT:
+            break
+        names.append(name)
+    return ["__main__", *reversed(names)]
 
+
+def clear_program_modules():
     dropped = []
-    for name, module in list(sys.modules.items()):
-        if name in KEPT and KEPT[name] is module:
-            continue
+    for name in program_modules():
+        module = sys.modules.get(name)
         sys.modules[name] = None
         if module is not None:
             try:
@@ -215,8 +224,6 @@ def main():
             os._exit(1)
         preload(os.environ.get("PADDOCK_PRELOAD", ""))
     restore(path)
-    for name in ("weakref", "zipimport"):
-        importlib.import_module(name)
     sys.modules["__main__"] = make_main(path)
     sys.modules.pop("pdspare", None)
     KEPT.update(sys.modules)
