@@ -47,6 +47,7 @@ struct census {
     int starting; /* live and waiting for the agent */
     int outdated; /* live, but to be replaced */
     int target;   /* live members wanted now */
+    bool failing; /* new sandboxes fail: the last one did, or a stuck one is given up now */
 };
 
 /* ---- small questions ---- */
@@ -256,8 +257,10 @@ static void sort_out_stuck(struct census *census)
     for (size_t i = 0; i < census->n; i++) {
         struct entry *entry = &census->entries[i];
         if (entry->live && is_starting(entry->member) &&
-            is_past(census, entry->member->phase_since, deadline_ms))
+            is_past(census, entry->member->phase_since, deadline_ms)) {
             destroy(census, entry, PD_WHY_STUCK);
+            census->failing |= !is_stale(census->spec, entry->member);
+        }
     }
 }
 
@@ -368,7 +371,7 @@ static void make_room(struct census *census)
 
     if (waiting == 0)
         return;
-    while (census->live + missing > spec->max_size && census->view->growth->failures == 0) {
+    while (census->live + missing > spec->max_size && !census->failing) {
         struct entry *entry = longest_idle_bound(census);
         size_t before = census->plan->n_actions;
         if (entry)
@@ -512,7 +515,7 @@ static void roll(struct census *census)
     roll_unready(census);
     if (recreates(census))
         roll_recreate(census);
-    if (census->view->growth->failures > 0)
+    if (census->failing)
         return;
     while (census->outdated > 0 && census->serving > floor) {
         struct entry *idle = next_outdated(census, PD_SANDBOX_WARM);
@@ -550,6 +553,8 @@ static void create(struct census *census)
 
     if (missing <= 0 || room <= 0 || waits_for_recreate(census))
         return;
+    if (census->failing && growth->failures == 0)
+        return; /* the failure is to be counted first */
     census->plan->create =
         min_of(min_of(missing, room),
                pd_growth_allowance(growth, census->now, census->creating, census->starting));
@@ -622,7 +627,13 @@ static void plan_size(struct census *census)
 void pd_decide(const struct pd_pool_spec *spec, const struct pd_view *view, struct pd_time now,
                struct pd_plan *ret_plan)
 {
-    struct census census = {.spec = spec, .view = view, .now = now, .plan = ret_plan};
+    struct census census = {
+        .spec = spec,
+        .view = view,
+        .now = now,
+        .plan = ret_plan,
+        .failing = view->growth->failures > 0,
+    };
 
     memset(ret_plan, 0, sizeof *ret_plan); /* padding too: statuses are compared as bytes */
     take_census(&census);

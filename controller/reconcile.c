@@ -191,7 +191,8 @@ static void act(struct pd_controller *controller, struct pd_pool *pool,
         pd_strcpy(sandbox->reason, sizeof sandbox->reason, reason);
         return;
     }
-    if (action->why == PD_WHY_STUCK)
+    if (action->why == PD_WHY_STUCK &&
+        strcmp(sandbox->template_hash, pool->spec->template_hash) == 0)
         pd_growth_failed(&pd_pool_state_of(pool)->growth, PD_TIMEOUT, reason, controller->now(),
                          (uint64_t)(uintptr_t)pool);
     pd_life_end(sandbox, reason);

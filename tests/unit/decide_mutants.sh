@@ -90,6 +90,8 @@ mutate "waits for stuck ones for ever" \
     's/^    sort_out_stuck(census);//'
 mutate "replaces stuck ones though capacity is wanting" \
     's/if (census->view->growth->held)/if (false)/'
+mutate "makes others at once where one was stuck" \
+    's/if (census->failing \&\& growth->failures == 0)/if (false)/'
 mutate "takes long idleness for being stuck" \
     's/if (entry->live && is_starting(entry->member) \&\&$/if (entry->live \&\& entry->member->phase != PD_SANDBOX_CLAIMED \&\&/'
 mutate "ignores the window" \
@@ -109,7 +111,7 @@ mutate "does not surge" \
 mutate "surges without end" \
     's/return recreates(census) ? 0 : min_of(census->spec->update.max_surge, census->outdated);/return recreates(census) ? 0 : census->outdated;/'
 mutate "goes on rolling to a template that fails" \
-    's/if (census->view->growth->failures > 0)$/if (false)/'
+    's/if (census->failing)$/if (false)/'
 mutate "leaves unready ones of an earlier template" \
     's/^    roll_unready(census);//'
 mutate "takes every template for the current one" \
@@ -127,7 +129,7 @@ mutate "gives up sandboxes for another key though there is room" \
 mutate "gives up the wrong one for another key" \
     's/pd_time_before(entry->member->phase_since, longest->member->phase_since)/pd_time_before(longest->member->phase_since, entry->member->phase_since)/'
 mutate "gives up working ones for another key while new ones fail" \
-    's/> spec->max_size \&\& census->view->growth->failures == 0) {/> spec->max_size) {/'
+    's/> spec->max_size \&\& !census->failing) {/> spec->max_size) {/'
 mutate "the order of observation decides" \
     's/^    qsort(census->entries.*//'
 mutate "a lowered maxSize does not reach the busy ones" \

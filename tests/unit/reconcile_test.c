@@ -141,6 +141,7 @@ static void stop(struct world *world, bool destroy_all)
     settle(world);
     while (world->controller)
         advance(world, 1000);
+    assert_null(world->sim->event_cb);
     world->closed = false;
     pd_store_close(world->store, on_closed, &world->closed);
     settle(world);
@@ -521,6 +522,26 @@ static void test_silence_is_not_waited_for_for_ever(void **state)
     }
 }
 
+static void test_failing_destructions_pause_too(void **state)
+{
+    struct world world;
+    unsigned before;
+
+    (void)state;
+    open_world(&world, 1);
+    advance(&world, 1000);
+    world.sim->faults[PROVIDER_SIM_DESTROY].fail_percent = 100;
+    provider_sim_kill(world.sim, 0);
+    before = world.sim->calls[PROVIDER_SIM_DESTROY];
+    advance(&world, 60 * 1000);
+    assert_in_range(world.sim->calls[PROVIDER_SIM_DESTROY] - before, 5, 10);
+    assert_int_equal(status(&world)->ready, 3); /* there is room for another meanwhile */
+    world.sim->faults[PROVIDER_SIM_DESTROY].fail_percent = 0;
+    advance(&world, 31 * 1000);
+    assert_settled(&world, 3);
+    close_world(&world);
+}
+
 static void test_mute_agents_are_replaced(void **state)
 {
     struct world world;
@@ -531,7 +552,9 @@ static void test_mute_agents_are_replaced(void **state)
     advance(&world, 1000);
     assert_int_equal(status(&world)->starting, 3);
     world.sim->mute_percent = 0;
-    advance(&world, pd_start_deadline_ms(PD_PROVIDER_DOCKER) + 5000);
+    advance(&world, pd_start_deadline_ms(PD_PROVIDER_DOCKER) - 900);
+    assert_string_equal(status(&world)->degraded.reason, "CreateFailed");
+    advance(&world, 5000);
     assert_settled(&world, 3);
     assert_int_equal(world.sim->created, 6);
     close_world(&world);
@@ -884,6 +907,7 @@ int main(void)
         cmocka_unit_test(test_want_of_capacity_is_waited_for),
         cmocka_unit_test(test_a_creation_that_worked_and_was_called_a_failure),
         cmocka_unit_test(test_silence_is_not_waited_for_for_ever),
+        cmocka_unit_test(test_failing_destructions_pause_too),
         cmocka_unit_test(test_mute_agents_are_replaced),
         cmocka_unit_test(test_a_broken_link_is_made_anew),
         cmocka_unit_test(test_a_broken_link_under_a_run_costs_the_sandbox),
