@@ -345,6 +345,7 @@ static void job_lost_early(struct pd_job *job, const char *reason)
 
     if (job->events && job->starts < STARTS_MAX && pool && !pool->deleting) {
         job_wait(job);
+        tell_demand(dispatch, job->queue, pool);
         arm_timer(dispatch);
         return;
     }
@@ -497,32 +498,30 @@ static bool is_idle_elsewhere(struct pd_dispatch *dispatch, const char *pool)
     return false;
 }
 
-/* The next job of the key whose turn it is; the key goes to the end. */
-static struct pd_job *next_job(struct queue *queue)
+/* Start one job: the first of the first key in turn that can have a sandbox; the
+ * key goes to the end. Returns false when none can. (A job that fails tells
+ * its owner, who may change the queue: so the walk ends there, too.) */
+static bool pump_one(struct pd_dispatch *dispatch, struct queue *queue)
 {
-    struct line *line = PD_CONTAINER_OF(queue->lines.next, struct line, in_lines);
-
-    ring_remove(&line->in_lines);
-    ring_append(&queue->lines, &line->in_lines);
-    return PD_CONTAINER_OF(line->jobs.next, struct pd_job, in_line);
-}
-
-/* Give each key one try. Returns whether any job left the queue. */
-static bool pump_round(struct pd_dispatch *dispatch, struct queue *queue)
-{
-    size_t before = queue->n_waiting;
-    size_t keys = 0;
     struct pd_err err;
 
-    for (struct ring *at = queue->lines.next; at != &queue->lines; at = at->next)
-        keys++;
-    while (keys-- > 0 && !ring_is_empty(&queue->lines)) {
-        struct pd_job *job = next_job(queue);
+    for (struct ring *at = queue->lines.next; at != &queue->lines; at = at->next) {
+        struct line *line = PD_CONTAINER_OF(at, struct line, in_lines);
+        struct pd_job *job = PD_CONTAINER_OF(line->jobs.next, struct pd_job, in_line);
+        bool has_more = line->count > 1;
+        int starts = job->starts;
         int rc = job_try(job, &err);
+        if (rc == PD_NOT_FOUND && job->starts == starts)
+            continue;
+        if (has_more) {
+            ring_remove(&line->in_lines);
+            ring_append(&queue->lines, &line->in_lines);
+        }
         if (rc < 0 && rc != PD_NOT_FOUND)
             job_fail(job, &err, rc == PD_INVALID ? 0 : retry_after(dispatch, queue));
+        return true;
     }
-    return queue->n_waiting < before;
+    return false;
 }
 
 static void pump(struct pd_dispatch *dispatch, struct queue *queue)
@@ -533,7 +532,7 @@ static void pump(struct pd_dispatch *dispatch, struct queue *queue)
     if (queue->pumping || queue->n_waiting == 0 || !pool)
         return;
     queue->pumping = true;
-    while (pump_round(dispatch, queue))
+    while (pump_one(dispatch, queue))
         continue;
     queue->pumping = false;
     if (queue->n_waiting != before)
