@@ -59,6 +59,8 @@ struct lang {
     const char *version[ARGV_MAX + 1];
     const char *spare[ARGV_MAX + 1];
     const char *env[ARGV_MAX + 1];
+    const char *start_env[ARGV_MAX + 1]; /* names; a final '*' stands for any rest */
+    bool spare_file;    /* its file is there, an empty line, when a spare starts */
     bool zygote_wanted;
     bool found;         /* its commands are in the image */
     int64_t used_us;    /* last run, 0 never */
@@ -201,6 +203,9 @@ void wire_fault(struct agent *agent, const char *text);
 /* lang.c */
 void lang_configure(struct agent *agent, const struct pd_frame *attach);
 struct lang *lang_find(struct agent *agent, const char *name, size_t len);
+/* Whether an interpreter reads this entry ("NAME=value") of its environment as it
+ * starts, so that a spare would not notice it. */
+bool lang_reads_at_start(const struct lang *lang, const char *entry, size_t len);
 void lang_env(struct agent *agent, const struct lang *lang, const char **env, size_t cap);
 
 /* slot.c */

@@ -76,6 +76,8 @@ static void read_language(struct agent *agent, const struct pd_field *nested)
         case PD_FIELD_COMMAND: append(agent, lang->run, ARGV_MAX + 1, &field); break;
         case PD_FIELD_VERSION_COMMAND: append(agent, lang->version, ARGV_MAX + 1, &field); break;
         case PD_FIELD_SPARE_COMMAND: append(agent, lang->spare, ARGV_MAX + 1, &field); break;
+        case PD_FIELD_SPARE_FILE: lang->spare_file = true; break;
+        case PD_FIELD_START_ENV: append(agent, lang->start_env, ARGV_MAX + 1, &field); break;
         case PD_FIELD_LANGUAGE_ENV: append(agent, lang->env, ARGV_MAX + 1, &field); break;
         default: break;
         }
@@ -190,4 +192,28 @@ void lang_env(struct agent *agent, const struct lang *lang, const char **env, si
     for (size_t i = 0; lang && lang->env[i] && n < cap - 1; i++)
         env[n++] = lang->env[i];
     env[n] = NULL;
+}
+
+static bool is_named(const char *const *patterns, const char *entry, size_t len)
+{
+    size_t name_len = 0;
+
+    while (name_len < len && entry[name_len] != '=')
+        name_len++;
+    for (; *patterns; patterns++) {
+        size_t n = strlen(*patterns);
+        bool is_prefix = n > 0 && (*patterns)[n - 1] == '*';
+        if (is_prefix ? n - 1 <= name_len && memcmp(*patterns, entry, n - 1) == 0
+                      : n == name_len && memcmp(*patterns, entry, n) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool lang_reads_at_start(const struct lang *lang, const char *entry, size_t len)
+{
+    static const char *const any[] = {"PATH", "HOME",   "LANG",     "TZ", "LC_*",
+                                      "LD_*", "MALLOC_*", "GLIBC_*", NULL};
+
+    return is_named(any, entry, len) || is_named(lang->start_env, entry, len);
 }

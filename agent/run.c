@@ -353,12 +353,27 @@ static void take_slot(struct agent *agent, struct slot *slot)
 
 /* ---- choosing a slot ---- */
 
+static bool sets_start_env(const struct run *run)
+{
+    struct pd_fields fields;
+    struct pd_field field;
+
+    pd_fields_init(&fields, run->frame, run->frame_len);
+    while (pd_fields_next(&fields, &field)) {
+        if (field.tag == PD_FIELD_ENV &&
+            lang_reads_at_start(run->lang, (const char *)field.data, field.len))
+            return true;
+    }
+    return false;
+}
+
 static bool is_spare_usable(struct run *run)
 {
     static char message[GO_BYTES_MAX];
     size_t len;
 
-    return !run->lang->compile[0] && run->lang->spare[0] && make_go(run, message, &len);
+    return !run->lang->compile[0] && run->lang->spare[0] && !sets_start_env(run) &&
+           make_go(run, message, &len);
 }
 
 static struct slot *find_slot(struct agent *agent, const struct lang *lang, enum slot_state from,

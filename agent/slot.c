@@ -257,6 +257,18 @@ static bool has_zygote(const struct agent *agent, const struct lang *lang)
     return agent->zygotes && lang->zygote_wanted && lang->zygote.state != ZYGOTE_FAILED;
 }
 
+/* Found by an interpreter that opens its script before its hook waits: one empty
+ * line, for those that look at the first byte. */
+static bool make_empty_file(const struct slot *slot)
+{
+    int fd = sys_open_beneath(slot->cell.dirfd, slot->lang->file,
+                              O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0644);
+    bool ok = fd >= 0 && write(fd, "\n", 1) == 1;
+
+    sys_close(&fd);
+    return ok;
+}
+
 static bool start_spare(struct agent *agent, struct slot *slot)
 {
     const char *env[RUN_ENV_MAX];
@@ -264,7 +276,7 @@ static bool start_spare(struct agent *agent, struct slot *slot)
     int fds[PD_JOIN_COUNT];
     size_t n;
 
-    if (!make_pipes(slot, &pipes, true))
+    if ((slot->lang->spare_file && !make_empty_file(slot)) || !make_pipes(slot, &pipes, true))
         return false;
     join_fds(slot, &pipes, fds);
     slot->state = SLOT_JOINING;
@@ -448,6 +460,8 @@ static bool wants_spares(const struct agent *agent, struct lang *lang, const str
         return false;
     if (agent->platform.isolation == ISOLATION_CONTAINER && agent->runs > 0)
         return false;
+    if (agent->platform.isolation == ISOLATION_UID && lang->spare_file)
+        return false; /* all share one folder, which is emptied for each run */
     return lang == first || (lang->used_us && now - lang->used_us < SPARE_IDLE_US);
 }
 

@@ -29,3 +29,14 @@ add_custom_command(
   DEPENDS agent/pdspare/pdspare.c agent/confine.c ${AGENT_HEADERS}
   VERBATIM)
 add_custom_target(pdspare ALL DEPENDS ${PDSPARE})
+
+# Likewise for interpreters that need help to wait (agent/pdwait).
+set(PDWAIT ${CMAKE_BINARY_DIR}/pdwait.so)
+add_custom_command(
+  OUTPUT ${PDWAIT}
+  COMMAND gcc -std=gnu11 -shared -fPIC -nostdlib -O2 -s -Wall -Wextra -Wshadow -Wconversion
+    -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror -D_GNU_SOURCE -U_FORTIFY_SOURCE
+    -fno-stack-protector -o ${PDWAIT} ${PROJECT_SOURCE_DIR}/agent/pdwait/pdwait.c
+  DEPENDS agent/pdwait/pdwait.c
+  VERBATIM)
+add_custom_target(pdwait ALL DEPENDS ${PDWAIT})

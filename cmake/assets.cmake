@@ -1,6 +1,7 @@
 # Files built into the program (common/asset.h). Names are the paths below the
 # source tree, but "agent" is the static agent and "spares/x" is agent/spares/x.
-set(ASSET_ENTRIES "agent=${AGENT_BINARY}" "spares/pdspare.so=${PDSPARE}")
+set(ASSET_ENTRIES "agent=${AGENT_BINARY}" "spares/pdspare.so=${PDSPARE}"
+  "spares/pdwait.so=${PDWAIT}")
 file(GLOB ASSET_SPARES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/agent/spares/*)
 foreach(path ${ASSET_SPARES})
   get_filename_component(name ${path} NAME)

@@ -40,6 +40,8 @@ static void decode(const struct pd_node *node, struct pd_language *language)
     language->version = texts_of(pd_node_get(node, "version"));
     language->spare = pd_strdup(pd_node_text(pd_node_get(node, "spare"), ""));
     language->spare_command = texts_of(pd_node_get(node, "spareCommand"));
+    language->spare_file = pd_node_bool(pd_node_get(node, "spareFile"), false);
+    language->start_env = texts_of(pd_node_get(node, "startEnv"));
     language->zygote = pd_node_bool(pd_node_get(node, "zygote"), false);
     language->env = env_of(pd_node_get(node, "env"));
 }
@@ -53,6 +55,7 @@ static void language_fini(struct pd_language *language)
     pd_strings_fini(&language->version);
     free(language->spare);
     pd_strings_fini(&language->spare_command);
+    pd_strings_fini(&language->start_env);
     pd_strings_fini(&language->env);
 }
 

@@ -8,11 +8,14 @@
  *       compile: []                 # argv of a stage of its own, empty for none
  *       run: [python3, -u, main.py] # argv; the run's args follow; argv[0] is looked up in PATH
  *       version: [python3, --version]
- *       spare: sitecustomize.py     # hook in the agent volume that keeps a started
- *                                   # interpreter waiting, "" for none
+ *       spare: node.js              # hook in the agent volume (agent/spares) that keeps a
+ *                                   # started interpreter waiting, "" for none
+ *       spareCommand: [node, -r, /paddock/spares/node.js, main.js] # how a spare starts
+ *       spareFile: false            # its file must be there, an empty line, when one starts
+ *       startEnv: ["NODE_*"]        # read by the interpreter as it starts: a run that sets
+ *                                   # any of it gets no spare
  *       zygote: true                # spares are forked from one parent
  *       env: {PYTHONUNBUFFERED: "1"}
- *       spareCommand: [env, PYTHONPATH=/paddock/spares, python3, -u, main.py] # how a spare starts
  *
  * The catalogue is immutable once loaded. */
 #ifndef PD_COMMON_LANGUAGES_H
@@ -36,6 +39,8 @@ struct pd_language {
     struct pd_strings version;
     char *spare; /* "" for none */
     struct pd_strings spare_command;
+    bool spare_file;
+    struct pd_strings start_env; /* names, or prefixes with a final '*' */
     bool zygote;
     struct pd_strings env; /* "NAME=value" */
 };

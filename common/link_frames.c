@@ -26,6 +26,9 @@ static void put_language(struct pd_wire *wire, const struct pd_language *languag
         pd_wire_text(wire, PD_FIELD_HOOK, language->spare);
         put_texts(wire, PD_FIELD_SPARE_COMMAND, &language->spare_command);
         pd_wire_number(wire, PD_FIELD_ZYGOTE, language->zygote);
+        if (language->spare_file)
+            pd_wire_flag(wire, PD_FIELD_SPARE_FILE);
+        put_texts(wire, PD_FIELD_START_ENV, &language->start_env);
     }
     pd_wire_close(wire, handle);
 }

@@ -74,7 +74,7 @@ enum pd_field_tag {
     PD_FIELD_MEMORY_BYTES = 22,
     PD_FIELD_NETWORK = 23,     /* number: enum pd_network */
     PD_FIELD_WANT_VERSIONS = 24,
-    PD_FIELD_LANGUAGE = 25,    /* nested fields, repeated: NAME and 26..32 */
+    PD_FIELD_LANGUAGE = 25,    /* nested fields, repeated: NAME and 26..34 */
     PD_FIELD_FILE_NAME = 26,
     PD_FIELD_COMPILE = 27,     /* text, repeated: argv */
     PD_FIELD_COMMAND = 28,     /* text, repeated: argv */
@@ -82,6 +82,8 @@ enum pd_field_tag {
     PD_FIELD_HOOK = 30,        /* file name in the agent volume's spares/ */
     PD_FIELD_SPARE_COMMAND = 31,
     PD_FIELD_LANGUAGE_ENV = 32,
+    PD_FIELD_SPARE_FILE = 33,  /* present: its file is there, an empty line, when a spare starts */
+    PD_FIELD_START_ENV = 34,   /* text, repeated: what the interpreter reads as it starts */
 
     /* RUN */
     PD_FIELD_ID = 48,
