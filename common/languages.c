@@ -8,16 +8,6 @@
 #include "common/schema.h"
 #include "common/yaml.h"
 
-static struct pd_strings texts_of(const struct pd_node *list)
-{
-    struct pd_strings texts = {.count = pd_node_count(list)};
-
-    texts.items = pd_calloc(texts.count + 1, sizeof *texts.items);
-    for (size_t i = 0; i < texts.count; i++)
-        texts.items[i] = pd_strdup(pd_node_text(list->list.items[i], ""));
-    return texts;
-}
-
 static struct pd_strings env_of(const struct pd_node *map)
 {
     struct pd_strings env = {.count = pd_node_count(map)};
@@ -33,15 +23,15 @@ static struct pd_strings env_of(const struct pd_node *map)
 static void decode(const struct pd_node *node, struct pd_language *language)
 {
     pd_strcpy(language->name, sizeof language->name, pd_node_text(pd_node_get(node, "name"), ""));
-    language->aliases = texts_of(pd_node_get(node, "aliases"));
+    language->aliases = pd_strings_from(pd_node_get(node, "aliases"));
     language->file = pd_strdup(pd_node_text(pd_node_get(node, "file"), ""));
-    language->compile = texts_of(pd_node_get(node, "compile"));
-    language->run = texts_of(pd_node_get(node, "run"));
-    language->version = texts_of(pd_node_get(node, "version"));
+    language->compile = pd_strings_from(pd_node_get(node, "compile"));
+    language->run = pd_strings_from(pd_node_get(node, "run"));
+    language->version = pd_strings_from(pd_node_get(node, "version"));
     language->spare = pd_strdup(pd_node_text(pd_node_get(node, "spare"), ""));
-    language->spare_command = texts_of(pd_node_get(node, "spareCommand"));
+    language->spare_command = pd_strings_from(pd_node_get(node, "spareCommand"));
     language->spare_file = pd_node_bool(pd_node_get(node, "spareFile"), false);
-    language->start_env = texts_of(pd_node_get(node, "startEnv"));
+    language->start_env = pd_strings_from(pd_node_get(node, "startEnv"));
     language->zygote = pd_node_bool(pd_node_get(node, "zygote"), false);
     language->env = env_of(pd_node_get(node, "env"));
 }
