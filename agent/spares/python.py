@@ -202,7 +202,10 @@ def rehearse(path):
     fork every first write to a page copies it."""
     namespace = make_main(path).__dict__
     pdspare.rehearse(namespace)
+    begin()
     flush()
+    b"0\0a".split(b"\0")
+    program_modules()
     clear_module(namespace)
 
 
