@@ -168,6 +168,18 @@ static void enqueue_pools_of(struct pd_provider_state *at)
     }
 }
 
+/* What failed while the provider was in trouble need not fail any more. */
+static void forgive_pools_of(struct pd_provider_state *at)
+{
+    struct pd_controller *controller = at->controller;
+    struct pd_pool *pool;
+
+    for (size_t i = 0; (pool = pd_store_pool_at(controller->store, i)); i++) {
+        if (&controller->providers[pool->spec->provider] == at)
+            pd_growth_ready(&pd_pool_state_of(pool)->growth);
+    }
+}
+
 static void each_sandbox(struct pd_controller *controller, void (*fn)(struct pd_sandbox *sandbox))
 {
     struct pd_pool *pool;
@@ -193,6 +205,7 @@ static void on_provider_up(struct pd_provider_state *at)
     at->list_failures = 0;
     at->error[0] = '\0';
     each_sandbox(at->controller, pd_life_provider_up);
+    forgive_pools_of(at);
     pd_inventory_request(at);
     pd_controller_enqueue(at->controller, at->key);
     enqueue_pools_of(at);

@@ -248,11 +248,13 @@ static void ask_to_create(struct pd_sandbox_state *state)
 
 /* ---- starting ---- */
 
-static uint32_t next_epoch(uint32_t last)
+/* Newer than any before: by the wall clock, and where an earlier life may have
+ * linked it just now, by one more. */
+static uint32_t next_epoch(const struct pd_sandbox_state *state)
 {
-    int64_t epoch = (pd_wall_ms() - EPOCH_BASE_MS) / EPOCH_UNIT_MS;
+    int64_t epoch = (pd_wall_ms() - EPOCH_BASE_MS) / EPOCH_UNIT_MS + (state->adopted ? 1 : 0);
 
-    return epoch > (int64_t)last ? (uint32_t)epoch : last + 1;
+    return epoch > (int64_t)state->epoch ? (uint32_t)epoch : state->epoch + 1;
 }
 
 static void on_link_closed(void *arg)
@@ -384,6 +386,7 @@ static void on_link_ready(void *arg, struct pd_link *link, const struct pd_hello
     struct pd_sandbox *sandbox = state->sandbox;
     int64_t took_ms = pd_time_ms_between(sandbox->created, state->controller->now());
     const char *weaker = hello->isolation_reason[0] ? hello->isolation_reason : NULL;
+    bool fresh = !state->adopted && !state->was_ready;
 
     if (sandbox->phase != PD_SANDBOX_STARTING)
         return;
@@ -394,7 +397,8 @@ static void on_link_ready(void *arg, struct pd_link *link, const struct pd_hello
     state->was_ready = true;
     state->relinks = 0;
     pd_log(PD_LOG_INFO, "controller", "sandbox ready", "pool", sandbox->pool, "id", sandbox->id,
-           "took_ms", state->adopted ? NULL : PD_NUM(took_ms), "isolation", pd_isolation_name(hello->isolation), "weaker",
+           "took_ms", fresh ? PD_NUM(took_ms) : NULL, "isolation",
+           pd_isolation_name(hello->isolation), "weaker",
            weaker, NULL);
     pd_store_sandbox_move(state->controller->store, sandbox, PD_SANDBOX_WARM);
 }
@@ -435,7 +439,7 @@ static void open_link(struct pd_sandbox_state *state, struct pd_stream *stream)
     struct pd_link_config config = {
         .spec = pool->spec,
         .languages = controller->languages,
-        .epoch = state->epoch = next_epoch(state->epoch),
+        .epoch = state->epoch = next_epoch(state),
         .want_versions = !known,
     };
 
