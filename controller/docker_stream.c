@@ -17,10 +17,14 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/time.h"
+#include "common/tls.h"
 #include "controller/docker_http.h"
 #include "controller/docker_mux.h"
 
 #define READ_BYTES (32u * 1024 + PD_DOCKER_MUX_HEADER_BYTES) /* one full frame of the engine's */
+/* Of what came while nobody reads: one read's worth, a TLS record that was not
+ * whole before it, and an answer's head. */
+#define HELD_BYTES_MAX (READ_BYTES + PD_TLS_RECORD_BYTES_MAX + PD_DOCKER_HEAD_BYTES_MAX)
 #define DIAGNOSTIC_BYTES_MAX 400
 #define DIAGNOSTICS_PER_WINDOW 20
 #define DIAGNOSTICS_WINDOW_MS 10000
@@ -51,6 +55,8 @@ struct pd_docker_attach {
     bool reading;    /* the user wants data */
     bool delivering; /* on_data is on the stack */
     size_t queued_bytes;
+    struct pd_tls *tls; /* NULL: the connection is plain */
+    char *plain;        /* PD_TLS_RECORD_BYTES_MAX, with tls */
     struct pd_docker_mux mux;
     struct pd_buf held; /* the head while it comes; then what came while not reading */
     char *buffer;       /* READ_BYTES */
@@ -87,6 +93,8 @@ static struct pd_docker_attach *attach_of(struct pd_stream *stream)
 static void attach_free(struct pd_docker_attach *attach)
 {
     pd_buf_fini(&attach->held);
+    pd_tls_free(attach->tls);
+    free(attach->plain);
     free(attach->buffer);
     free(attach->hello);
     free(attach->socket_path);
@@ -212,26 +220,39 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init(attach->buffer, READ_BYTES);
 }
 
+/* However far it has come: who waits for it is told. */
+static void broke(struct pd_docker_attach *attach, const struct pd_err *err)
+{
+    if (attach->phase == PHASE_OPEN)
+        end(attach, err);
+    else
+        fail(attach, err);
+}
+
 static void take_head(struct pd_docker_attach *attach, const char *data, size_t len);
+static void take_protected(struct pd_docker_attach *attach, const char *data, size_t len);
+
+static void take_plain(struct pd_docker_attach *attach, const char *data, size_t len)
+{
+    if (attach->phase == PHASE_HEAD)
+        take_head(attach, data, len);
+    else if (attach->phase == PHASE_OPEN)
+        deliver(attach, (const unsigned char *)data, len);
+}
 
 static void on_read(uv_stream_t *connection, ssize_t count, const uv_buf_t *buf)
 {
     struct pd_docker_attach *attach = connection->data;
     struct pd_err err;
 
-    if (count == 0)
-        return;
     if (count < 0) {
         pd_err_set(&err, PD_UNAVAILABLE, "the engine ended the stream: %s",
                    uv_strerror((int)count));
-        if (attach->phase == PHASE_OPEN)
-            end(attach, &err);
-        else
-            fail(attach, &err);
-    } else if (attach->phase == PHASE_HEAD) {
-        take_head(attach, buf->base, (size_t)count);
-    } else if (attach->phase == PHASE_OPEN) {
-        deliver(attach, (const unsigned char *)buf->base, (size_t)count);
+        broke(attach, &err);
+    } else if (count > 0 && attach->tls) {
+        take_protected(attach, buf->base, (size_t)count);
+    } else if (count > 0) {
+        take_plain(attach, buf->base, (size_t)count);
     }
 }
 
@@ -268,10 +289,7 @@ static void on_written(uv_write_t *req, int status)
     if (status >= 0 || attach->phase == PHASE_CLOSING)
         return;
     pd_err_set(&err, PD_UNAVAILABLE, "write to the engine: %s", uv_strerror(status));
-    if (attach->phase == PHASE_OPEN)
-        end(attach, &err);
-    else
-        fail(attach, &err);
+    broke(attach, &err);
 }
 
 static int queue_write(struct pd_docker_attach *attach, const char *data, size_t len)
@@ -307,23 +325,82 @@ static int send_all(struct pd_docker_attach *attach, const char *data, size_t le
     return (size_t)rc == len ? 0 : queue_write(attach, data + rc, len - (size_t)rc);
 }
 
+/* ---- TLS ---- */
+
+/* Send what the session has to say: records, or parts of its handshake. */
+static int flush(struct pd_docker_attach *attach)
+{
+    const char *data;
+    size_t len = pd_tls_to_send(attach->tls, &data);
+    int rc = len > 0 ? send_all(attach, data, len) : 0;
+
+    pd_tls_sent(attach->tls);
+    return rc;
+}
+
+static int transmit(struct pd_docker_attach *attach, const char *data, size_t len,
+                    struct pd_err *err)
+{
+    int rc;
+
+    if (attach->tls && (rc = pd_tls_write(attach->tls, data, len, err)) < 0)
+        return rc;
+    rc = attach->tls ? flush(attach) : send_all(attach, data, len);
+    if (rc < 0)
+        return pd_err_set(err, PD_UNAVAILABLE, "write to the engine: %s", uv_strerror(rc));
+    return 0;
+}
+
+static void say_hello(struct pd_docker_attach *attach)
+{
+    struct pd_err err;
+
+    attach->phase = PHASE_HEAD;
+    if (transmit(attach, attach->hello, strlen(attach->hello), &err) < 0)
+        fail(attach, &err);
+}
+
+/* false: it has failed, and that was told. */
+static bool shake_hands(struct pd_docker_attach *attach)
+{
+    struct pd_err err;
+    int rc = pd_tls_step(attach->tls, &err), sent = flush(attach); /* an alert, too */
+
+    if (rc < 0)
+        fail(attach, &err);
+    else if (sent < 0)
+        fail_os(attach, sent, "write to the engine");
+    else if (pd_tls_is_open(attach->tls))
+        say_hello(attach);
+    return rc == 0 && sent == 0 && attach->phase != PHASE_CLOSING;
+}
+
+static void take_protected(struct pd_docker_attach *attach, const char *data, size_t len)
+{
+    struct pd_err err;
+    int count = 0;
+
+    pd_tls_feed(attach->tls, data, len);
+    if (attach->phase == PHASE_CONNECTING && !shake_hands(attach))
+        return;
+    while ((attach->phase == PHASE_HEAD || attach->phase == PHASE_OPEN) &&
+           (count = pd_tls_read(attach->tls, attach->plain, PD_TLS_RECORD_BYTES_MAX, &err)) > 0)
+        take_plain(attach, attach->plain, (size_t)count);
+    if (count < 0)
+        broke(attach, &err);
+}
+
 /* ---- what the user calls ---- */
 
 static int stream_write(struct pd_stream *stream, const void *data, size_t len, struct pd_err *err)
 {
     struct pd_docker_attach *attach = attach_of(stream);
-    int rc;
 
     if (attach->phase != PHASE_OPEN)
         return pd_err_set(err, PD_UNAVAILABLE, "the stream has ended");
     if (len > PD_STREAM_QUEUE_BYTES_MAX - attach->queued_bytes)
         return pd_err_set(err, PD_LIMIT, "%zu bytes wait to be sent already", attach->queued_bytes);
-    if (len == 0)
-        return 0;
-    rc = send_all(attach, data, len);
-    if (rc < 0)
-        return pd_err_set(err, PD_UNAVAILABLE, "write to the engine: %s", uv_strerror(rc));
-    return 0;
+    return len > 0 ? transmit(attach, data, len, err) : 0;
 }
 
 static void stream_read(struct pd_stream *stream, bool on)
@@ -418,10 +495,13 @@ static void on_connected(uv_connect_t *connect, int status)
         fail_os(attach, status, "connect to the engine");
         return;
     }
-    attach->phase = PHASE_HEAD;
-    if ((rc = send_all(attach, attach->hello, strlen(attach->hello))) < 0 ||
-        (rc = uv_read_start(&attach->connection.any, on_alloc, on_read)) < 0)
-        fail_os(attach, rc, "ask the engine to attach");
+    rc = uv_read_start(&attach->connection.any, on_alloc, on_read);
+    if (rc < 0)
+        fail_os(attach, rc, "read from the engine");
+    else if (attach->tls)
+        shake_hands(attach);
+    else
+        say_hello(attach);
 }
 
 static void on_resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *found)
@@ -493,14 +573,27 @@ static void on_begin(uv_timer_t *timer)
         fail_os(attach, rc, "connect to the engine");
 }
 
-static void on_tls(uv_timer_t *timer)
+static void on_refused(uv_timer_t *timer)
 {
-    struct pd_err err;
+    struct pd_docker_attach *attach = timer->data;
+    struct pd_err err = attach->failure;
 
-    pd_err_set(&err, PD_INVALID,
-               "attaching to an engine behind TLS is not supported yet: use its "
-               "unix socket, or forward it by ssh");
-    fail(timer->data, &err);
+    fail(attach, &err);
+}
+
+static int set_up_tls(struct pd_docker_attach *attach, const struct pd_docker_address *address)
+{
+    const struct pd_tls_config config = {
+        .ca_file = address->tls_files.ca_file,
+        .cert_file = address->tls_files.cert_file,
+        .key_file = address->tls_files.key_file,
+        .peer = address->host,
+    };
+
+    if (!address->tls)
+        return 0;
+    attach->plain = pd_realloc(NULL, 1, PD_TLS_RECORD_BYTES_MAX);
+    return pd_tls_new(&config, &attach->tls, &attach->failure);
 }
 
 struct pd_docker_attach *pd_docker_attach_open(uv_loop_t *loop,
@@ -522,11 +615,11 @@ struct pd_docker_attach *pd_docker_attach_open(uv_loop_t *loop,
         "Upgrade: tcp\r\nContent-Length: 0\r\n\r\n",
         path);
     attach->buffer = pd_realloc(NULL, 1, READ_BYTES);
-    pd_buf_init(&attach->held, READ_BYTES + PD_DOCKER_HEAD_BYTES_MAX);
+    pd_buf_init(&attach->held, HELD_BYTES_MAX);
     uv_timer_init(loop, &attach->timer);
     attach->timer.data = attach;
     attach->handles = 1;
-    uv_timer_start(&attach->timer, address->tls ? on_tls : on_begin, 0, 0);
+    uv_timer_start(&attach->timer, set_up_tls(attach, address) < 0 ? on_refused : on_begin, 0, 0);
     return attach;
 }
 

@@ -23,7 +23,7 @@ typedef void (*pd_docker_attach_cb)(void *arg, const struct pd_err *err, struct 
 
 /* path: "/v1.41/containers/ID/attach?..."; name: who it is, for the log. Both
  * copied; `address` is read during the call only. Always accepted; cb fires
- * once from the loop. PD_INVALID for an engine behind TLS is one of its errors. */
+ * once from the loop. */
 struct pd_docker_attach *pd_docker_attach_open(uv_loop_t *loop,
                                                const struct pd_docker_address *address,
                                                const char *path, const char *name,

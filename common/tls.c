@@ -1,0 +1,184 @@
+#include "common/tls.h"
+
+#include <arpa/inet.h>
+#include <limits.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include "common/mem.h"
+
+struct pd_tls {
+    SSL *ssl;
+    BIO *in;  /* protected bytes that came; the session's */
+    BIO *out; /* protected bytes to be sent; the session's */
+};
+
+/* The newest reason on OpenSSL's queue, which is empty afterwards. */
+static const char *reason(void)
+{
+    unsigned long code = ERR_peek_last_error();
+    const char *text = code ? ERR_reason_error_string(code) : NULL;
+
+    ERR_clear_error();
+    return text ? text : "no reason given";
+}
+
+static int load_files(SSL_CTX *ctx, const struct pd_tls_config *config, struct pd_err *err)
+{
+    int ok = config->ca_file ? SSL_CTX_load_verify_locations(ctx, config->ca_file, NULL)
+                             : SSL_CTX_set_default_verify_paths(ctx);
+
+    if (ok != 1)
+        return pd_err_set(err, PD_INVALID, "authorities in '%s': %s",
+                          config->ca_file ? config->ca_file : "the system's store", reason());
+    if (!config->cert_file)
+        return 0;
+    if (SSL_CTX_use_certificate_chain_file(ctx, config->cert_file) != 1)
+        return pd_err_set(err, PD_INVALID, "certificate '%s': %s", config->cert_file, reason());
+    if (SSL_CTX_use_PrivateKey_file(ctx, config->key_file, SSL_FILETYPE_PEM) != 1)
+        return pd_err_set(err, PD_INVALID, "key '%s': %s", config->key_file, reason());
+    return 0;
+}
+
+/* An address is compared with the certificate's addresses, and never sent as
+ * the server's name (RFC 6066, 3). */
+static bool set_peer(SSL *ssl, const char *peer)
+{
+    unsigned char address[16];
+
+    if (inet_pton(AF_INET, peer, address) == 1 || inet_pton(AF_INET6, peer, address) == 1)
+        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), peer) == 1;
+    return SSL_set1_host(ssl, peer) == 1 && SSL_set_tlsext_host_name(ssl, peer) == 1;
+}
+
+static SSL_CTX *ctx_new(void)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+    if (!ctx || SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1)
+        abort();
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+    return ctx;
+}
+
+int pd_tls_new(const struct pd_tls_config *config, struct pd_tls **ret_tls, struct pd_err *err)
+{
+    SSL_CTX *ctx = ctx_new();
+    struct pd_tls *tls;
+    int rc = load_files(ctx, config, err);
+
+    if (rc < 0) {
+        SSL_CTX_free(ctx);
+        return rc;
+    }
+    tls = PD_NEW(struct pd_tls);
+    tls->ssl = SSL_new(ctx);
+    tls->in = BIO_new(BIO_s_mem());
+    tls->out = BIO_new(BIO_s_mem());
+    SSL_CTX_free(ctx); /* the session keeps its own reference */
+    if (!tls->ssl || !tls->in || !tls->out)
+        abort();
+    SSL_set_bio(tls->ssl, tls->in, tls->out);
+    SSL_set_connect_state(tls->ssl);
+    if (!set_peer(tls->ssl, config->peer)) {
+        pd_tls_free(tls);
+        return pd_err_set(err, PD_INVALID, "'%.200s' is no name of a peer", config->peer);
+    }
+    *ret_tls = tls;
+    return 0;
+}
+
+void pd_tls_free(struct pd_tls *tls)
+{
+    if (!tls)
+        return;
+    SSL_free(tls->ssl); /* and the two BIOs with it */
+    free(tls);
+}
+
+/* What a negative result of OpenSSL's means: 0 when only more bytes are needed. */
+static int failure(struct pd_tls *tls, int result, struct pd_err *err)
+{
+    long verdict = SSL_get_verify_result(tls->ssl);
+
+    switch (SSL_get_error(tls->ssl, result)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        ERR_clear_error();
+        return 0;
+    case SSL_ERROR_ZERO_RETURN:
+        ERR_clear_error();
+        return pd_err_set(err, PD_UNAVAILABLE, "the peer ended the TLS session");
+    default:
+        break;
+    }
+    if (verdict != X509_V_OK) {
+        ERR_clear_error();
+        return pd_err_set(err, PD_DENIED, "the peer's certificate: %s",
+                          X509_verify_cert_error_string(verdict));
+    }
+    return pd_err_set(err, PD_UNAVAILABLE, "TLS: %s", reason());
+}
+
+int pd_tls_step(struct pd_tls *tls, struct pd_err *err)
+{
+    int result;
+
+    if (pd_tls_is_open(tls))
+        return 0;
+    ERR_clear_error();
+    result = SSL_do_handshake(tls->ssl);
+    return result == 1 ? 0 : failure(tls, result, err);
+}
+
+bool pd_tls_is_open(const struct pd_tls *tls)
+{
+    return SSL_is_init_finished(tls->ssl);
+}
+
+void pd_tls_feed(struct pd_tls *tls, const void *data, size_t len)
+{
+    size_t taken = 0;
+
+    if (len > 0 && (BIO_write_ex(tls->in, data, len, &taken) != 1 || taken != len))
+        abort(); /* a memory BIO takes all, or there is no memory */
+}
+
+int pd_tls_read(struct pd_tls *tls, void *out, size_t out_bytes, struct pd_err *err)
+{
+    int result;
+
+    ERR_clear_error();
+    result = SSL_read(tls->ssl, out, out_bytes > INT_MAX ? INT_MAX : (int)out_bytes);
+    return result > 0 ? result : failure(tls, result, err);
+}
+
+int pd_tls_write(struct pd_tls *tls, const void *data, size_t len, struct pd_err *err)
+{
+    size_t written = 0;
+
+    if (len == 0)
+        return 0;
+    ERR_clear_error();
+    if (SSL_write_ex(tls->ssl, data, len, &written) != 1 || written != len)
+        return pd_err_set(err, PD_UNAVAILABLE, "TLS: %s", reason());
+    return 0;
+}
+
+size_t pd_tls_to_send(struct pd_tls *tls, const char **ret_data)
+{
+    char *data = NULL;
+    long len = BIO_get_mem_data(tls->out, &data);
+
+    *ret_data = data;
+    return len > 0 ? (size_t)len : 0;
+}
+
+void pd_tls_sent(struct pd_tls *tls)
+{
+    if (BIO_reset(tls->out) != 1)
+        abort();
+}

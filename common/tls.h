@@ -1,0 +1,50 @@
+/* TLS (RFC 8446, RFC 5246) as a pump between plain and protected bytes, by
+ * OpenSSL, for streams that libcurl cannot carry. It owns no socket and never
+ * waits: whoever owns the connection feeds it what came and sends what it
+ * gives. Client side. */
+#ifndef PD_COMMON_TLS_H
+#define PD_COMMON_TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/err.h"
+
+/* One record's payload: pd_tls_read never gives more at once. */
+#define PD_TLS_RECORD_BYTES_MAX (16u * 1024)
+
+struct pd_tls;
+
+struct pd_tls_config {
+    const char *ca_file;   /* PEM; NULL: the system's authorities */
+    const char *cert_file; /* PEM, with key_file; NULL: none */
+    const char *key_file;
+    const char *peer; /* name or address that the peer's certificate must be for */
+};
+
+/* PD_INVALID: a file that cannot be used. The config is borrowed for the call. */
+int pd_tls_new(const struct pd_tls_config *config, struct pd_tls **ret_tls, struct pd_err *err)
+    __attribute__((warn_unused_result));
+void pd_tls_free(struct pd_tls *tls); /* NULL is fine */
+
+/* Go on with the handshake, as far as what was fed allows; the first call
+ * begins it. 0, whether or not it is done (pd_tls_is_open); PD_DENIED: the peer
+ * is not trusted, or does not trust us; PD_UNAVAILABLE: it speaks no TLS. */
+int pd_tls_step(struct pd_tls *tls, struct pd_err *err) __attribute__((warn_unused_result));
+bool pd_tls_is_open(const struct pd_tls *tls);
+
+/* Protected bytes that came from the peer: all of them are taken. */
+void pd_tls_feed(struct pd_tls *tls, const void *data, size_t len);
+/* Plain bytes out of them: their number, 0 when there are none now, negative
+ * PD_UNAVAILABLE when the peer has ended or broken the session. */
+int pd_tls_read(struct pd_tls *tls, void *out, size_t out_bytes, struct pd_err *err);
+
+/* Plain bytes for the peer, once open. 0 or PD_UNAVAILABLE. */
+int pd_tls_write(struct pd_tls *tls, const void *data, size_t len, struct pd_err *err)
+    __attribute__((warn_unused_result));
+/* Protected bytes to be sent, as many as there are; valid until the next call
+ * with this session. Sent ones are forgotten by pd_tls_sent. */
+size_t pd_tls_to_send(struct pd_tls *tls, const char **ret_data);
+void pd_tls_sent(struct pd_tls *tls);
+
+#endif
