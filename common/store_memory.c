@@ -15,7 +15,7 @@
 #include "common/strmap.h"
 
 struct pool_record {
-    struct pd_pool pool; /* first: a pd_pool is its record */
+    struct pd_pool pool;         /* first: a pd_pool is its record */
     struct pd_sandbox **members; /* oldest first */
     size_t n_members;
     size_t cap_members;
@@ -37,8 +37,8 @@ struct pd_store {
     uv_idle_t idle; /* active while `changed` has names */
     struct pd_time (*now)(void);
     struct observer observers[PD_STORE_OBSERVERS_MAX];
-    struct pd_strmap pools;     /* name to pool_record */
-    struct pd_strmap sandboxes; /* id to pd_sandbox */
+    struct pd_strmap pools;       /* name to pool_record */
+    struct pd_strmap sandboxes;   /* id to pd_sandbox */
     struct pool_record **by_name; /* in name order */
     size_t cap_by_name;
     struct name_list changed; /* pools to tell observers about, each once */
@@ -50,8 +50,10 @@ struct pd_store {
 const char *pd_sandbox_phase_name(enum pd_sandbox_phase phase)
 {
     static const char *const names[] = {
-        [PD_SANDBOX_CREATING] = "creating", [PD_SANDBOX_STARTING] = "starting",
-        [PD_SANDBOX_WARM] = "warm",         [PD_SANDBOX_CLAIMED] = "claimed",
+        [PD_SANDBOX_CREATING] = "creating",
+        [PD_SANDBOX_STARTING] = "starting",
+        [PD_SANDBOX_WARM] = "warm",
+        [PD_SANDBOX_CLAIMED] = "claimed",
         [PD_SANDBOX_TERMINATING] = "terminating",
     };
     return names[phase];
@@ -271,9 +273,10 @@ int pd_store_pool_put(struct pd_store *store, struct pd_pool_spec *spec, const c
     }
     if (check_owner(record, source, err) < 0)
         return PD_CONFLICT;
-    same_spec = record->pool.spec == spec ||
-                (spec->node && record->pool.spec->node && same_part(record->pool.spec, spec, "spec"));
-    same = same_spec && (record->pool.spec == spec || same_part(record->pool.spec, spec, "metadata"));
+    same_spec = record->pool.spec == spec || (spec->node && record->pool.spec->node &&
+                                              same_part(record->pool.spec, spec, "spec"));
+    same =
+        same_spec && (record->pool.spec == spec || same_part(record->pool.spec, spec, "metadata"));
     if (same && !record->pool.deleting && record->pool.source_error[0] == '\0')
         return 0;
     if (!same)

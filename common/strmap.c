@@ -28,8 +28,7 @@ static size_t slot_of(const struct pd_strmap *map, const char *key, uint64_t has
     size_t mask = map->capacity - 1;
     size_t i = (size_t)hash & mask;
 
-    while (map->slots[i].key &&
-           (map->slots[i].hash != hash || strcmp(map->slots[i].key, key) != 0))
+    while (map->slots[i].key && (map->slots[i].hash != hash || strcmp(map->slots[i].key, key) != 0))
         i = (i + 1) & mask;
     return i;
 }

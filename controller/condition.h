@@ -11,10 +11,10 @@
 /* What decide found out on its way. */
 struct pd_findings {
     int wanted;
-    int serving;     /* warm and claimed, those on their way out not counted */
-    int tolerated;   /* how many of minSize an update may take out of service */
-    int outdated;    /* of an earlier template */
-    bool changing;   /* the plan has actions, or earlier ones are under way */
+    int serving;   /* warm and claimed, those on their way out not counted */
+    int tolerated; /* how many of minSize an update may take out of service */
+    int outdated;  /* of an earlier template */
+    bool changing; /* the plan has actions, or earlier ones are under way */
 };
 
 /* Fills status->available, progressing and degraded; the counts are there. */

@@ -278,7 +278,7 @@ bool pd_controller_is_healthy(const struct pd_controller *controller, const char
         const struct pd_provider_state *at = &controller->providers[i];
         if ((at->up && at->listed) || !is_used(controller, at))
             continue;
-        *ret_sentence = !at->provider    ? "a pool asks for a provider that is not configured"
+        *ret_sentence = !at->provider  ? "a pool asks for a provider that is not configured"
                         : at->error[0] ? at->error
                         : at->up       ? "looking at what the provider has"
                                        : "the provider has not answered yet";

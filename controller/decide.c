@@ -240,8 +240,8 @@ static void sort_out_spent(struct census *census)
 {
     for (size_t i = 0; i < census->n; i++) {
         struct entry *entry = &census->entries[i];
-        if (entry->member->spent && (entry->member->phase == PD_SANDBOX_WARM ||
-                                     is_starting(entry->member)))
+        if (entry->member->spent &&
+            (entry->member->phase == PD_SANDBOX_WARM || is_starting(entry->member)))
             destroy(census, entry, PD_WHY_SPENT);
     }
 }
@@ -604,8 +604,8 @@ static void report(const struct census *census)
     count_status(census, &plan->status);
     findings.serving = plan->status.ready + plan->status.claimed;
     findings.tolerated = census->outdated > 0 ? tolerated(census) : 0;
-    findings.outdated = plan->status.ready + plan->status.claimed + plan->status.starting -
-                        plan->status.updated;
+    findings.outdated =
+        plan->status.ready + plan->status.claimed + plan->status.starting - plan->status.updated;
     findings.changing = plan->create > 0 || plan->n_actions > 0 || plan->status.starting > 0 ||
                         plan->status.terminating > 0 || census->live < plan->wanted;
     pd_conditions_set(census->spec, census->view, &findings, &plan->status);

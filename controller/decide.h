@@ -46,11 +46,11 @@ struct pd_view {
     bool deleting;
     bool may_act; /* the provider answers and what it has is known; else only status is decided */
 
-    int peak_in_use; /* most sandboxes in use at once during the last scaleDownAfter */
-    int peak_needed; /* greatest plan.needed of that time */
-    int queued;      /* runs waiting */
-    int blocked;     /* of these: because the idle sandboxes serve other keys */
-    int64_t wait_ms; /* what a run that joins the queue must expect */
+    int peak_in_use;  /* most sandboxes in use at once during the last scaleDownAfter */
+    int peak_needed;  /* greatest plan.needed of that time */
+    int queued;       /* runs waiting */
+    int blocked;      /* of these: because the idle sandboxes serve other keys */
+    int64_t wait_ms;  /* what a run that joins the queue must expect */
     int64_t start_ms; /* what a sandbox takes from its creation until it is warm */
     const struct pd_growth *growth;
 
@@ -65,13 +65,13 @@ struct pd_view {
 /* ---- what to do ---- */
 
 enum pd_why {
-    PD_WHY_SPENT,      /* its own record says why */
-    PD_WHY_STUCK,      /* never became ready */
-    PD_WHY_EXCESS,     /* more than are wanted */
-    PD_WHY_OUTDATED,   /* of an earlier template */
-    PD_WHY_OLD,        /* recycle.afterAge */
-    PD_WHY_OTHER_KEY,  /* makes room for another key's runs */
-    PD_WHY_POOL_GONE,  /* its pool is being deleted */
+    PD_WHY_SPENT,     /* its own record says why */
+    PD_WHY_STUCK,     /* never became ready */
+    PD_WHY_EXCESS,    /* more than are wanted */
+    PD_WHY_OUTDATED,  /* of an earlier template */
+    PD_WHY_OLD,       /* recycle.afterAge */
+    PD_WHY_OTHER_KEY, /* makes room for another key's runs */
+    PD_WHY_POOL_GONE, /* its pool is being deleted */
 };
 /* A sentence. */
 const char *pd_why_text(enum pd_why why);
@@ -94,9 +94,9 @@ struct pd_plan {
     int create; /* this many new ones */
     struct pd_action actions[PD_PLAN_ACTIONS_MAX];
     size_t n_actions;
-    bool drained;  /* the pool is to be deleted and nothing of it is left */
-    int wanted;    /* sandboxes that should exist */
-    int needed;    /* in use or justified by the queue at this moment: feeds peak_needed */
+    bool drained; /* the pool is to be deleted and nothing of it is left */
+    int wanted;   /* sandboxes that should exist */
+    int needed;   /* in use or justified by the queue at this moment: feeds peak_needed */
     struct pd_pool_status status;
     struct pd_time wake; /* when to decide again if nothing happens; unset: no need to */
 };

@@ -18,12 +18,13 @@
 #define PD_GROWTH_HELD_MAX_MS 300000
 
 struct pd_growth {
-    char template_hash[PD_TEMPLATE_HASH_BYTES]; /* what has been created so; another starts afresh */
-    int window;               /* creations that may be under way; 0 stands for 1 */
-    int failures;             /* in a row: of creating, or of becoming ready */
-    bool held;                /* the last failure was for want of capacity (PD_LIMIT) */
-    struct pd_time retry_at;  /* nothing is created before; unset when nothing failed */
-    char message[200];        /* the last failure, a sentence */
+    char
+        template_hash[PD_TEMPLATE_HASH_BYTES]; /* what has been created so; another starts afresh */
+    int window;                                /* creations that may be under way; 0 stands for 1 */
+    int failures;                              /* in a row: of creating, or of becoming ready */
+    bool held;               /* the last failure was for want of capacity (PD_LIMIT) */
+    struct pd_time retry_at; /* nothing is created before; unset when nothing failed */
+    char message[200];       /* the last failure, a sentence */
 };
 
 /* What has failed for another template says nothing about this one. */

@@ -348,8 +348,7 @@ static bool take_hello(struct pd_sandbox_state *state, const struct pd_hello *he
 
     if (strcmp(pool_state->hello_hash, state->sandbox->template_hash) == 0)
         keep_versions(&merged, &pool->hello);
-    pd_strcpy(pool_state->hello_hash, sizeof pool_state->hello_hash,
-              state->sandbox->template_hash);
+    pd_strcpy(pool_state->hello_hash, sizeof pool_state->hello_hash, state->sandbox->template_hash);
     if (memcmp(&pool->hello, &merged, sizeof merged) == 0)
         return false;
     pool->hello = merged;
@@ -398,8 +397,7 @@ static void on_link_ready(void *arg, struct pd_link *link, const struct pd_hello
     state->relinks = 0;
     pd_log(PD_LOG_INFO, "controller", "sandbox ready", "pool", sandbox->pool, "id", sandbox->id,
            "took_ms", fresh ? PD_NUM(took_ms) : NULL, "isolation",
-           pd_isolation_name(hello->isolation), "weaker",
-           weaker, NULL);
+           pd_isolation_name(hello->isolation), "weaker", weaker, NULL);
     pd_store_sandbox_move(state->controller->store, sandbox, PD_SANDBOX_WARM);
 }
 

@@ -12,10 +12,10 @@
 #define PD_PEAK_SLOTS 16
 
 struct pd_peak {
-    int64_t slot_ns;  /* width; 0: no window */
-    int64_t slot;     /* number of the newest slot: its time divided by the width */
+    int64_t slot_ns;            /* width; 0: no window */
+    int64_t slot;               /* number of the newest slot: its time divided by the width */
     int max[PD_PEAK_SLOTS + 1]; /* by slot number, modulo */
-    int level;        /* the present one */
+    int level;                  /* the present one */
 };
 
 /* How long a level is remembered; a changed window starts afresh from the old

@@ -35,10 +35,10 @@ struct pd_provider_state {
     bool listed;                  /* since it came up */
     bool list_wanted;
     bool listing;
-    int list_failures;            /* in a row */
-    unsigned list_serial;         /* answers to earlier questions are not heard */
-    struct pd_time list_begun;    /* the last one, answered or not; unset: list at once */
-    char error[PD_REASON_MAX];    /* a sentence while it does not answer, else "" */
+    int list_failures;         /* in a row */
+    unsigned list_serial;      /* answers to earlier questions are not heard */
+    struct pd_time list_begun; /* the last one, answered or not; unset: list at once */
+    char error[PD_REASON_MAX]; /* a sentence while it does not answer, else "" */
 };
 
 /* What the controller knows of a pool, beyond the store (pd_pool.controller_data). */
@@ -46,9 +46,9 @@ struct pd_pool_state {
     struct pd_peak in_use;
     struct pd_peak needed;
     struct pd_growth growth;
-    int64_t start_ms;       /* moving average from creation to warm */
-    uint64_t refused_seen;  /* pd_demand.no_sandbox_for_key at the last look */
-    int blocked;            /* queued runs that no idle sandbox may serve */
+    int64_t start_ms;                        /* moving average from creation to warm */
+    uint64_t refused_seen;                   /* pd_demand.no_sandbox_for_key at the last look */
+    int blocked;                             /* queued runs that no idle sandbox may serve */
     char ready_hash[PD_TEMPLATE_HASH_BYTES]; /* the template that the provider is ready for */
     char hello_hash[PD_TEMPLATE_HASH_BYTES]; /* the template that pd_pool.hello speaks of */
     bool preparing;
@@ -61,16 +61,16 @@ struct pd_sandbox_state {
     struct pd_controller *controller;
     struct pd_provider_state *at;
     struct pd_sandbox *sandbox;
-    enum pd_op_kind op;       /* the provider's answer that is waited for */
-    unsigned op_serial;       /* answers to given-up questions are not heard */
-    struct pd_time op_until;  /* given up then */
-    int attempts;             /* of the present op */
+    enum pd_op_kind op;      /* the provider's answer that is waited for */
+    unsigned op_serial;      /* answers to given-up questions are not heard */
+    struct pd_time op_until; /* given up then */
+    int attempts;            /* of the present op */
     struct pd_time retry_at;
-    struct pd_link *link;     /* from its opening on; sandbox->link only from ready on */
-    uint32_t epoch;           /* the last link's */
-    bool adopted;             /* made by an earlier life */
-    bool was_ready;           /* its agent has answered once */
-    int relinks;              /* chances used since it was ready, or the provider came up */
+    struct pd_link *link; /* from its opening on; sandbox->link only from ready on */
+    uint32_t epoch;       /* the last link's */
+    bool adopted;         /* made by an earlier life */
+    bool was_ready;       /* its agent has answered once */
+    int relinks;          /* chances used since it was ready, or the provider came up */
 };
 
 /* A question to a provider that waits for its answer. Outlives the controller
@@ -83,7 +83,7 @@ struct pd_op {
     struct pd_provider *provider;
     enum pd_op_kind kind;
     unsigned serial;
-    char id[PD_SANDBOX_ID_MAX];  /* the sandbox; or the pool that is prepared */
+    char id[PD_SANDBOX_ID_MAX]; /* the sandbox; or the pool that is prepared */
     char hash[PD_TEMPLATE_HASH_BYTES];
 };
 
@@ -102,7 +102,7 @@ struct pd_controller {
     bool closing;
     bool destroy_all;
     struct pd_time close_until;
-    int handles;      /* open: timer, idle, links that are closing */
+    int handles; /* open: timer, idle, links that are closing */
     void (*closed)(void *arg);
     void *closed_arg;
 };

@@ -10,11 +10,11 @@
 
 struct item {
     char *key;
-    struct item *next;   /* in line */
-    bool dirty;          /* to be worked on */
-    bool processing;     /* being worked on; when dirty too, it joins the line at done */
+    struct item *next; /* in line */
+    bool dirty;        /* to be worked on */
+    bool processing;   /* being worked on; when dirty too, it joins the line at done */
     struct pd_time due;
-    size_t heap_index;   /* in `heap`, or NOT_IN_HEAP */
+    size_t heap_index; /* in `heap`, or NOT_IN_HEAP */
 };
 
 struct pd_workqueue {

@@ -145,8 +145,8 @@ void pool_sim_advance(struct pool_sim *sim, int64_t ms)
     sim->now = pd_time_add_ms(sim->now, ms);
     for (size_t i = sim->count; i-- > 0;) {
         struct pool_sim_member *member = &sim->members[i];
-        bool moves = member->view.phase != PD_SANDBOX_WARM &&
-                     member->view.phase != PD_SANDBOX_CLAIMED;
+        bool moves =
+            member->view.phase != PD_SANDBOX_WARM && member->view.phase != PD_SANDBOX_CLAIMED;
         if (moves && !pd_time_before(sim->now, member->due))
             finish(sim, i);
     }

@@ -16,8 +16,8 @@ struct pool_sim_member {
     struct pd_view_member view;
     char id[16];
     char template_hash[PD_TEMPLATE_HASH_BYTES];
-    struct pd_time due;  /* when its creation, start or end is done */
-    bool fails;          /* its creation or start will fail */
+    struct pd_time due; /* when its creation, start or end is done */
+    bool fails;         /* its creation or start will fail */
     bool claimed_once;
 };
 
@@ -36,9 +36,9 @@ struct pool_sim {
     int blocked;
     int64_t wait_ms;
     bool deleting;
-    int64_t start_ms;     /* longest time that a sandbox takes to start */
-    int64_t end_ms;       /* likewise to end */
-    int fail_percent;     /* of creations */
+    int64_t start_ms;                          /* longest time that a sandbox takes to start */
+    int64_t end_ms;                            /* likewise to end */
+    int fail_percent;                          /* of creations */
     char bad_template[PD_TEMPLATE_HASH_BYTES]; /* sandboxes of it never become ready */
 };
 

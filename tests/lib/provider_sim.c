@@ -18,7 +18,7 @@ struct provider_sim_call {
     struct pd_time effect_at;
     struct pd_time answer_at;
     bool took_effect;
-    struct pd_err err; /* of the effect */
+    struct pd_err err;           /* of the effect */
     char id[PD_PROVIDER_ID_MAX]; /* the sandbox's or the provider's */
     char pool[PD_POOL_NAME_MAX];
     char template_hash[PD_TEMPLATE_HASH_BYTES];
@@ -41,7 +41,7 @@ struct provider_sim_stream {
     struct pd_buf to_agent;
     struct pd_buf from_agent;
     bool reading;
-    bool ended;   /* on_end is due */
+    bool ended; /* on_end is due */
     bool told;
     uint32_t epoch;
     uint32_t sequence;
@@ -465,7 +465,10 @@ static void answer(struct provider_sim *sim, struct provider_sim_call *call)
     switch (call->op) {
     case PROVIDER_SIM_CREATE:
         instance = by_id(sim, call->id);
-        call->cb.create(call->arg, err, err ? NULL : instance ? instance->instance.provider_id : "gone");
+        call->cb.create(call->arg, err,
+                        err        ? NULL
+                        : instance ? instance->instance.provider_id
+                                   : "gone");
         break;
     case PROVIDER_SIM_LIST:
         call->cb.list(call->arg, err, err ? NULL : call->listed, err ? 0 : call->n_listed);
@@ -595,8 +598,8 @@ static int sim_link(struct pd_provider *provider, const char *provider_id, pd_pr
                     void *arg, struct pd_err *err)
 {
     struct provider_sim_call *call;
-    int result = call_new((struct provider_sim *)provider, PROVIDER_SIM_LINK, provider_id, arg,
-                          &call, err);
+    int result =
+        call_new((struct provider_sim *)provider, PROVIDER_SIM_LINK, provider_id, arg, &call, err);
 
     if (result == 0)
         call->cb.link = cb;

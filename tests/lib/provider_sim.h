@@ -27,21 +27,21 @@ enum provider_sim_op {
 
 /* How an operation behaves; all zeros: at once and well. Percentages are of calls. */
 struct provider_sim_fault {
-    int64_t slow_ms;     /* up to so much until it takes effect, and again until it is answered */
-    int fail_percent;    /* fails without effect */
-    int late_percent;    /* takes effect, but is answered with a failure */
-    int silent_percent;  /* takes effect, but is never answered (until close) */
-    int refuse_percent;  /* is refused at the call */
-    int kind;            /* of the failures; 0: PD_INTERNAL */
+    int64_t slow_ms;    /* up to so much until it takes effect, and again until it is answered */
+    int fail_percent;   /* fails without effect */
+    int late_percent;   /* takes effect, but is answered with a failure */
+    int silent_percent; /* takes effect, but is never answered (until close) */
+    int refuse_percent; /* is refused at the call */
+    int kind;           /* of the failures; 0: PD_INTERNAL */
 };
 
 struct provider_sim_instance {
     struct pd_instance instance;
     struct provider_sim_stream *stream; /* the newest to its agent, or NULL */
-    uint32_t epoch;          /* of the last attach */
+    uint32_t epoch;                     /* of the last attach */
     uint64_t runs;
-    bool mute;               /* never says a word */
-    size_t index;            /* in provider_sim.instances */
+    bool mute;    /* never says a word */
+    size_t index; /* in provider_sim.instances */
 };
 
 struct provider_sim {
@@ -52,8 +52,8 @@ struct provider_sim {
 
     struct provider_sim_fault faults[PROVIDER_SIM_OPS];
     int lose_event_percent;
-    int mute_percent;        /* of instances created: their agent never says a word */
-    int stillborn_percent;   /* of instances created: they die right after the start */
+    int mute_percent;            /* of instances created: their agent never says a word */
+    int stillborn_percent;       /* of instances created: they die right after the start */
     enum pd_isolation isolation; /* what agents say they can do */
     bool down;
 
@@ -62,8 +62,8 @@ struct provider_sim {
     size_t cap;
     struct pd_strmap by_id;
     struct pd_strmap by_provider_id;
-    size_t count_max;        /* the most that ever existed at once */
-    unsigned created;        /* ever */
+    size_t count_max; /* the most that ever existed at once */
+    unsigned created; /* ever */
     unsigned calls[PROVIDER_SIM_OPS];
 
     struct provider_sim_call *pending;

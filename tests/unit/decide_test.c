@@ -35,141 +35,303 @@ struct row {
     int min, max, idle;     /* 0, 0, 0 stands for 3, 10, 1 */
     int surge, unavailable; /* 0, 0 stands for 1, 0; surge -1 for 0 */
     bool recreate, deleting, unknown, held;
-    int failures;           /* of growth; then the pause is over unless pausing */
+    int failures; /* of growth; then the pause is over unless pausing */
     bool pausing;
-    int window;             /* of growth, 0 stands for 16 */
+    int window; /* of growth, 0 stands for 16 */
     int expected, peak, needed, queued, blocked;
     int64_t wait_ms;
-    int wanted;             /* -1 stands for 0; 0: not looked at */
+    int wanted; /* -1 stands for 0; 0: not looked at */
 };
 
+/* clang-format off: a row is easier to compare on one or two lines */
 static const struct row rows[] = {
     {.what = "an empty pool is filled up to minSize", .members = "", .plan = "+3", .wanted = 3},
     {.what = "a full pool is left alone", .members = "WWW", .plan = "", .wanted = 3},
     {.what = "slow start: the first batch is one", .members = "", .plan = "+1", .window = 1},
-    {.what = "slow start: those under way fill the window", .members = "cc", .plan = "",
+    {.what = "slow start: those under way fill the window",
+     .members = "cc",
+     .plan = "",
      .window = 2},
-    {.what = "slow start: the window opens by what is answered", .members = "cs", .plan = "+1",
-     .window = 2, .min = 5, .max = 10, .idle = 1},
+    {.what = "slow start: the window opens by what is answered",
+     .members = "cs",
+     .plan = "+1",
+     .window = 2,
+     .min = 5,
+     .max = 10,
+     .idle = 1},
     {.what = "starting ones count", .members = "Wsc", .plan = ""},
-    {.what = "expected ones count though they are not to be seen", .members = "W", .plan = "",
+    {.what = "expected ones count though they are not to be seen",
+     .members = "W",
+     .plan = "",
      .expected = 2},
     {.what = "terminating ones leave a gap, which is filled", .members = "WWT", .plan = "+1"},
-    {.what = "terminating ones count against maxSize", .members = "WTT", .plan = "", .min = 3,
-     .max = 3, .idle = 0},
-    {.what = "one in use wants an idle one beside it", .members = "CCC", .plan = "+1",
-     .wanted = 4},
-    {.what = "maxSize is the end", .members = "CCCCCCCCCC", .plan = "", .queued = 50,
-     .wait_ms = 60000, .wanted = 10},
-    {.what = "what was in use lately is kept", .members = "WWWWWW", .plan = "", .peak = 5,
+    {.what = "terminating ones count against maxSize",
+     .members = "WTT",
+     .plan = "",
+     .min = 3,
+     .max = 3,
+     .idle = 0},
+    {.what = "one in use wants an idle one beside it", .members = "CCC", .plan = "+1", .wanted = 4},
+    {.what = "maxSize is the end",
+     .members = "CCCCCCCCCC",
+     .plan = "",
+     .queued = 50,
+     .wait_ms = 60000,
+     .wanted = 10},
+    {.what = "what was in use lately is kept",
+     .members = "WWWWWW",
+     .plan = "",
+     .peak = 5,
      .needed = 5},
     {.what = "what was in use lately may be again", .members = "WWWW", .plan = "+2", .peak = 5},
-    {.what = "what was needed lately is kept, though not made again", .members = "WWWWW",
-     .plan = "", .needed = 9, .wanted = 3},
+    {.what = "what was needed lately is kept, though not made again",
+     .members = "WWWWW",
+     .plan = "",
+     .needed = 9,
+     .wanted = 3},
     {.what = "the rest goes, the newest first", .members = "WWWWW", .plan = "-4:excess -3:excess"},
-    {.what = "unready ones go before the newest", .members = "WsWWc",
+    {.what = "unready ones go before the newest",
+     .members = "WsWWc",
      .plan = "-4:excess -1:excess"},
-    {.what = "the claimed stay, whatever their number", .members = "CCCCW", .plan = "", .min = 1,
-     .max = 5, .idle = 1},
+    {.what = "the claimed stay, whatever their number",
+     .members = "CCCCW",
+     .plan = "",
+     .min = 1,
+     .max = 5,
+     .idle = 1},
     {.what = "beyond a lowered maxSize idle ones go, then the claimed retire",
-     .members = "CCCCW", .plan = "-4:excess ^3:excess ^2:excess", .min = 1, .max = 2, .idle = 0},
+     .members = "CCCCW",
+     .plan = "-4:excess ^3:excess ^2:excess",
+     .min = 1,
+     .max = 2,
+     .idle = 0},
 
-    {.what = "queue: a short wait makes no sandbox", .members = "CCC", .plan = "", .queued = 9,
-     .wait_ms = 400, .idle = 0, .min = 3, .max = 10},
-    {.what = "queue: half of those that wait twice a start count", .members = "CCC",
-     .plan = "+2", .queued = 4, .wait_ms = 1000, .idle = 0, .min = 3, .max = 10},
-    {.what = "queue: an empty pool makes one at once", .members = "", .plan = "+1", .queued = 1,
-     .min = 0, .max = 2, .idle = 0},
-    {.what = "queue: and waits for it", .members = "s", .plan = "", .queued = 1, .min = 0,
-     .max = 2, .idle = 0},
-    {.what = "an unused pool of minSize 0 has none, idle ones included", .members = "",
-     .plan = "", .min = 0, .max = 2, .idle = 1, .wanted = -1},
-    {.what = "a used one has its idle one too", .members = "C", .plan = "+1", .min = 0, .max = 2,
-     .idle = 1, .peak = 1},
+    {.what = "queue: a short wait makes no sandbox",
+     .members = "CCC",
+     .plan = "",
+     .queued = 9,
+     .wait_ms = 400,
+     .idle = 0,
+     .min = 3,
+     .max = 10},
+    {.what = "queue: half of those that wait twice a start count",
+     .members = "CCC",
+     .plan = "+2",
+     .queued = 4,
+     .wait_ms = 1000,
+     .idle = 0,
+     .min = 3,
+     .max = 10},
+    {.what = "queue: an empty pool makes one at once",
+     .members = "",
+     .plan = "+1",
+     .queued = 1,
+     .min = 0,
+     .max = 2,
+     .idle = 0},
+    {.what = "queue: and waits for it",
+     .members = "s",
+     .plan = "",
+     .queued = 1,
+     .min = 0,
+     .max = 2,
+     .idle = 0},
+    {.what = "an unused pool of minSize 0 has none, idle ones included",
+     .members = "",
+     .plan = "",
+     .min = 0,
+     .max = 2,
+     .idle = 1,
+     .wanted = -1},
+    {.what = "a used one has its idle one too",
+     .members = "C",
+     .plan = "+1",
+     .min = 0,
+     .max = 2,
+     .idle = 1,
+     .peak = 1},
 
     {.what = "a spent one goes and is replaced ahead", .members = "WWW!", .plan = "-2:spent +1"},
-    {.what = "with no room its replacement waits", .members = "WW!", .plan = "-1:spent", .min = 2,
-     .max = 2, .idle = 0},
-    {.what = "the last run of a sandbox has its successor made meanwhile", .members = "WWC!",
+    {.what = "with no room its replacement waits",
+     .members = "WW!",
+     .plan = "-1:spent",
+     .min = 2,
+     .max = 2,
+     .idle = 0},
+    {.what = "the last run of a sandbox has its successor made meanwhile",
+     .members = "WWC!",
      .plan = "+1"},
-    {.what = "stuck ones are given up; that is a failure, so no other yet", .members = "WWs%",
+    {.what = "stuck ones are given up; that is a failure, so no other yet",
+     .members = "WWs%",
      .plan = "-2:stuck"},
     {.what = "the creation may be stuck too", .members = "WWc%", .plan = "-2:stuck"},
-    {.what = "a roll stops where a new one is stuck", .members = "W~W~W~s%",
-     .plan = "-3:stuck", .surge = -1, .unavailable = 2},
+    {.what = "a roll stops where a new one is stuck",
+     .members = "W~W~W~s%",
+     .plan = "-3:stuck",
+     .surge = -1,
+     .unavailable = 2},
     {.what = "stuck for want of capacity: they keep their place in the line",
-     .members = "WWs%", .plan = "", .held = true, .failures = 1},
+     .members = "WWs%",
+     .plan = "",
+     .held = true,
+     .failures = 1},
     {.what = "a long wait between runs is no fault", .members = "W%W%C%", .plan = ""},
 
-    {.what = "after a failure nothing is made during the pause", .members = "", .plan = "",
-     .failures = 1, .pausing = true},
-    {.what = "after the pause one is tried", .members = "", .plan = "+1", .failures = 1,
+    {.what = "after a failure nothing is made during the pause",
+     .members = "",
+     .plan = "",
+     .failures = 1,
+     .pausing = true},
+    {.what = "after the pause one is tried",
+     .members = "",
+     .plan = "+1",
+     .failures = 1,
      .window = 1},
-    {.what = "and no second one before the first is ready", .members = "s", .plan = "",
-     .failures = 1, .window = 1},
+    {.what = "and no second one before the first is ready",
+     .members = "s",
+     .plan = "",
+     .failures = 1,
+     .window = 1},
 
     {.what = "roll: a new one is made first", .members = "W~W~W~", .plan = "+1"},
     {.what = "roll: then an old one goes", .members = "W~W~W~W", .plan = "-0:outdated +1"},
     {.what = "roll: not before the new one is ready", .members = "W~W~W~s", .plan = ""},
-    {.what = "roll: the old ones that go are in line with the new", .members = "TW~W~Ws",
+    {.what = "roll: the old ones that go are in line with the new",
+     .members = "TW~W~Ws",
      .plan = ""},
     {.what = "roll: what is not ready yet is no loss", .members = "WWs~", .plan = "-2:outdated +1"},
-    {.what = "roll: maxUnavailable may be missing", .members = "W~W~W~", .plan = "-0:outdated +1",
-     .surge = -1, .unavailable = 1},
+    {.what = "roll: maxUnavailable may be missing",
+     .members = "W~W~W~",
+     .plan = "-0:outdated +1",
+     .surge = -1,
+     .unavailable = 1},
     {.what = "roll: maxSurge at once", .members = "W~W~W~", .plan = "+2", .surge = 2},
-    {.what = "roll: without room to surge one idle member goes", .members = "W~W~W~",
-     .plan = "-0:outdated", .min = 3, .max = 3, .idle = 0},
+    {.what = "roll: without room to surge one idle member goes",
+     .members = "W~W~W~",
+     .plan = "-0:outdated",
+     .min = 3,
+     .max = 3,
+     .idle = 0},
     {.what = "roll: and only one", .members = "W~W~s", .plan = "", .min = 3, .max = 3, .idle = 0},
-    {.what = "roll: and none while that one ends", .members = "TW~W~", .plan = "", .min = 3,
-     .max = 3, .idle = 0},
-    {.what = "roll: the claimed stay while idle ones can go", .members = "C~W~W~",
-     .plan = "-1:outdated", .min = 3, .max = 3, .idle = 0},
-    {.what = "roll: where all are claimed, one retires", .members = "C~C~C~", .plan = "^0:outdated",
-     .min = 3, .max = 3, .idle = 0},
-    {.what = "roll: a template that fails stops it", .members = "W~W~W~", .plan = "", .failures = 2,
-     .pausing = true, .surge = -1, .unavailable = 2},
-    {.what = "roll: a template that fails costs no sandbox that works", .members = "W~W~W~",
-     .plan = "", .failures = 2, .pausing = true, .min = 3, .max = 3, .idle = 0},
-    {.what = "recreate: all idle ones at once, the claimed after their runs", .members = "W~C~W~",
-     .plan = "-0:outdated ^1:outdated -2:outdated", .recreate = true},
-    {.what = "recreate: nothing new while an old one is there", .members = "C~!T~", .plan = "",
+    {.what = "roll: and none while that one ends",
+     .members = "TW~W~",
+     .plan = "",
+     .min = 3,
+     .max = 3,
+     .idle = 0},
+    {.what = "roll: the claimed stay while idle ones can go",
+     .members = "C~W~W~",
+     .plan = "-1:outdated",
+     .min = 3,
+     .max = 3,
+     .idle = 0},
+    {.what = "roll: where all are claimed, one retires",
+     .members = "C~C~C~",
+     .plan = "^0:outdated",
+     .min = 3,
+     .max = 3,
+     .idle = 0},
+    {.what = "roll: a template that fails stops it",
+     .members = "W~W~W~",
+     .plan = "",
+     .failures = 2,
+     .pausing = true,
+     .surge = -1,
+     .unavailable = 2},
+    {.what = "roll: a template that fails costs no sandbox that works",
+     .members = "W~W~W~",
+     .plan = "",
+     .failures = 2,
+     .pausing = true,
+     .min = 3,
+     .max = 3,
+     .idle = 0},
+    {.what = "recreate: all idle ones at once, the claimed after their runs",
+     .members = "W~C~W~",
+     .plan = "-0:outdated ^1:outdated -2:outdated",
+     .recreate = true},
+    {.what = "recreate: nothing new while an old one is there",
+     .members = "C~!T~",
+     .plan = "",
      .recreate = true},
     {.what = "recreate: then all", .members = "", .plan = "+3", .recreate = true},
     {.what = "too old: replaced like an old template, ahead", .members = "W$WW", .plan = "+1"},
     {.what = "too old: then it goes", .members = "W$WWW", .plan = "-0:old"},
-    {.what = "too old, and new ones fail: it stays", .members = "W$WWW", .plan = "",
-     .failures = 1, .pausing = true, .needed = 3},
+    {.what = "too old, and new ones fail: it stays",
+     .members = "W$WWW",
+     .plan = "",
+     .failures = 1,
+     .pausing = true,
+     .needed = 3},
 
-    {.what = "another key waits: with room one is made", .members = "W@W@W@", .plan = "+1",
-     .queued = 1, .blocked = 1},
-    {.what = "another key waits: without room the longest idle goes", .members = "W@W@W@",
-     .plan = "-0:key", .queued = 1, .blocked = 1, .min = 3, .max = 3, .idle = 0},
-    {.what = "another key waits: and no other while that one ends", .members = "TW@W@",
-     .plan = "", .queued = 1, .blocked = 1, .min = 3, .max = 3, .idle = 0},
-    {.what = "another key waits: one that starts will do", .members = "sW@W@", .plan = "",
-     .queued = 1, .blocked = 1, .min = 3, .max = 3, .idle = 0},
-    {.what = "another key waits: an idle one of nobody's will do", .members = "WW@W@",
-     .plan = "", .queued = 1, .blocked = 1, .min = 3, .max = 3, .idle = 0},
-    {.what = "another key waited, but does no more", .members = "W@W@W@", .plan = "",
-     .blocked = 1, .min = 3, .max = 3, .idle = 0},
+    {.what = "another key waits: with room one is made",
+     .members = "W@W@W@",
+     .plan = "+1",
+     .queued = 1,
+     .blocked = 1},
+    {.what = "another key waits: without room the longest idle goes",
+     .members = "W@W@W@",
+     .plan = "-0:key",
+     .queued = 1,
+     .blocked = 1,
+     .min = 3,
+     .max = 3,
+     .idle = 0},
+    {.what = "another key waits: and no other while that one ends",
+     .members = "TW@W@",
+     .plan = "",
+     .queued = 1,
+     .blocked = 1,
+     .min = 3,
+     .max = 3,
+     .idle = 0},
+    {.what = "another key waits: one that starts will do",
+     .members = "sW@W@",
+     .plan = "",
+     .queued = 1,
+     .blocked = 1,
+     .min = 3,
+     .max = 3,
+     .idle = 0},
+    {.what = "another key waits: an idle one of nobody's will do",
+     .members = "WW@W@",
+     .plan = "",
+     .queued = 1,
+     .blocked = 1,
+     .min = 3,
+     .max = 3,
+     .idle = 0},
+    {.what = "another key waited, but does no more",
+     .members = "W@W@W@",
+     .plan = "",
+     .blocked = 1,
+     .min = 3,
+     .max = 3,
+     .idle = 0},
 
-    {.what = "deleting: idle ones go, the claimed finish", .members = "WCsT",
-     .plan = "-0:gone ^1:gone -2:gone", .deleting = true},
+    {.what = "deleting: idle ones go, the claimed finish",
+     .members = "WCsT",
+     .plan = "-0:gone ^1:gone -2:gone",
+     .deleting = true},
     {.what = "deleting: nothing is made", .members = "", .plan = "", .deleting = true},
-    {.what = "a provider that does not answer is left alone", .members = "W!W~", .plan = "",
+    {.what = "a provider that does not answer is left alone",
+     .members = "W!W~",
+     .plan = "",
      .unknown = true},
 };
 
+/* clang-format on */
+
 static const char *const why_words[] = {
-    [PD_WHY_SPENT] = "spent",   [PD_WHY_STUCK] = "stuck", [PD_WHY_EXCESS] = "excess",
-    [PD_WHY_OUTDATED] = "outdated", [PD_WHY_OLD] = "old", [PD_WHY_OTHER_KEY] = "key",
+    [PD_WHY_SPENT] = "spent",       [PD_WHY_STUCK] = "stuck", [PD_WHY_EXCESS] = "excess",
+    [PD_WHY_OUTDATED] = "outdated", [PD_WHY_OLD] = "old",     [PD_WHY_OTHER_KEY] = "key",
     [PD_WHY_POOL_GONE] = "gone",
 };
 
 static size_t read_members(const char *text, struct pd_view_member *members, char (*ids)[8])
 {
     static const enum pd_sandbox_phase phases[128] = {
-        ['c'] = PD_SANDBOX_CREATING, ['s'] = PD_SANDBOX_STARTING, ['W'] = PD_SANDBOX_WARM,
+        ['c'] = PD_SANDBOX_CREATING, ['s'] = PD_SANDBOX_STARTING,    ['W'] = PD_SANDBOX_WARM,
         ['C'] = PD_SANDBOX_CLAIMED,  ['T'] = PD_SANDBOX_TERMINATING,
     };
     size_t count = 0;
@@ -235,7 +397,9 @@ static struct pd_pool_spec row_spec(const struct row *row)
         .recycle = {.after_age_ms = 3600 * 1000},
         .scale_down_after_ms = 60000,
         .update = {.type = row->recreate ? PD_UPDATE_RECREATE : PD_UPDATE_ROLLING,
-                   .max_surge = row->surge == 0 ? 1 : row->surge == -1 ? 0 : row->surge,
+                   .max_surge = row->surge == 0    ? 1
+                                : row->surge == -1 ? 0
+                                                   : row->surge,
                    .max_unavailable = row->unavailable},
     };
 }
@@ -349,8 +513,12 @@ static void test_more_actions_than_fit_wake_at_once(void **state)
     struct pd_pool_spec spec = row_spec(&row);
     struct pd_growth growth = {.window = 1};
     struct pd_pool_status previous = {0};
-    struct pd_view view = {.members = members, .may_act = true, .growth = &growth,
-                           .previous = &previous, .provider_error = "", .isolation_error = "",
+    struct pd_view view = {.members = members,
+                           .may_act = true,
+                           .growth = &growth,
+                           .previous = &previous,
+                           .provider_error = "",
+                           .isolation_error = "",
                            .source_error = ""};
     struct pd_time now = {NOW_MS * PD_NS_PER_MS};
     struct pd_plan plan;
@@ -393,14 +561,26 @@ static const struct condition_row condition_rows[] = {
     {"filling", {.members = "W"}, "-TooFewSandboxes", "+Resizing", "-AsExpected"},
     {"empty by wish", {.members = "", .max = 2}, "+ScaledToZero", "-Settled", "-AsExpected"},
     {"rolling", {.members = "W~W~WW"}, "+SandboxesReady", "+Updating", "-AsExpected"},
-    {"rolling without room", {.members = "W~W~s", .min = 3, .max = 3}, "+SandboxesReady",
-     "+Updating", "-AsExpected"},
-    {"failing", {.members = "", .failures = 2, .pausing = true}, "-TooFewSandboxes",
-     "-BackingOff", "+CreateFailed"},
-    {"failing to roll", {.members = "W~W~W~", .failures = 2, .pausing = true}, "+SandboxesReady",
-     "-UpdateStopped", "+CreateFailed"},
-    {"no capacity", {.members = "WW", .failures = 1, .pausing = true, .held = true},
-     "-TooFewSandboxes", "-Held", "+NoCapacity"},
+    {"rolling without room",
+     {.members = "W~W~s", .min = 3, .max = 3},
+     "+SandboxesReady",
+     "+Updating",
+     "-AsExpected"},
+    {"failing",
+     {.members = "", .failures = 2, .pausing = true},
+     "-TooFewSandboxes",
+     "-BackingOff",
+     "+CreateFailed"},
+    {"failing to roll",
+     {.members = "W~W~W~", .failures = 2, .pausing = true},
+     "+SandboxesReady",
+     "-UpdateStopped",
+     "+CreateFailed"},
+    {"no capacity",
+     {.members = "WW", .failures = 1, .pausing = true, .held = true},
+     "-TooFewSandboxes",
+     "-Held",
+     "+NoCapacity"},
     {"going", {.members = "W", .deleting = true}, "-Deleting", "+Draining", "-AsExpected"},
 };
 
@@ -466,8 +646,8 @@ struct world {
     struct pd_view_member members[POOL_SIM_MEMBERS_MAX];
     struct pd_view view;
     struct pd_plan plan;
-    int64_t short_ms;  /* how long fewer than minSize have served */
-    bool calm;         /* nothing fails in this history */
+    int64_t short_ms; /* how long fewer than minSize have served */
+    bool calm;        /* nothing fails in this history */
 };
 
 static void show(const struct pd_pool_spec *spec, const struct pd_view *view,
@@ -475,13 +655,13 @@ static void show(const struct pd_pool_spec *spec, const struct pd_view *view,
 {
     char text[1024];
 
-    print_error("spec: min %d, max %d, idle %d, surge %d, unavailable %d, %s; view: ",
-                spec->min_size, spec->max_size, spec->target_idle, spec->update.max_surge,
-                spec->update.max_unavailable,
-                spec->update.type == PD_UPDATE_RECREATE ? "recreate" : "rolling");
+    print_error(
+        "spec: min %d, max %d, idle %d, surge %d, unavailable %d, %s; view: ", spec->min_size,
+        spec->max_size, spec->target_idle, spec->update.max_surge, spec->update.max_unavailable,
+        spec->update.type == PD_UPDATE_RECREATE ? "recreate" : "rolling");
     for (size_t i = 0; i < view->n_members; i++)
         print_error("%s %c%s%s%s", view->members[i].id, "csWCT"[view->members[i].phase],
-                    view->members[i].spent ? "!" : "", view->members[i].bound ? "@" : "",
+                    view -> members[i].spent ? "!" : "", view->members[i].bound ? "@" : "",
                     strcmp(view->members[i].template_hash, spec->template_hash) ? "~, " : ", ");
     write_plan(plan, text, sizeof text);
     print_error("queued %d, blocked %d, peak %d, needed %d; wanted %d, plan: %s\n", view->queued,
@@ -565,8 +745,8 @@ static int warm_and_good(const struct world *world)
 
     for (size_t i = 0; i < world->view.n_members; i++) {
         const struct pd_view_member *member = &world->members[i];
-        count += !member->spent && (member->phase == PD_SANDBOX_WARM ||
-                                    member->phase == PD_SANDBOX_CLAIMED);
+        count += !member->spent &&
+                 (member->phase == PD_SANDBOX_WARM || member->phase == PD_SANDBOX_CLAIMED);
     }
     return count;
 }
@@ -768,10 +948,11 @@ static void check_settles(struct world *world)
     check(world, world->plan.n_actions == 0 && world->plan.create == 0);
     check(world, status->ready == world->plan.wanted && status->replicas == status->ready);
     check(world, status->updated == status->replicas);
-    check(world, status->ready == (sim->spec.min_size == 0 ? 0 :
-                 sim->spec.min_size > sim->spec.target_idle ? sim->spec.min_size :
-                 sim->spec.target_idle < sim->spec.max_size ? sim->spec.target_idle :
-                                                              sim->spec.max_size));
+    check(world,
+          status->ready == (sim->spec.min_size == 0                      ? 0
+                            : sim->spec.min_size > sim->spec.target_idle ? sim->spec.min_size
+                            : sim->spec.target_idle < sim->spec.max_size ? sim->spec.target_idle
+                                                                         : sim->spec.max_size));
     check(world, status->progressing.status == 0 && status->available.status == 1);
 }
 
@@ -815,7 +996,8 @@ static void test_min_size_is_back_within_a_start(void **state)
                 pool_sim_die(&world.sim);
             decide(&world);
             check_plan(&world);
-            world.short_ms = warm_and_good(&world) < world.sim.spec.min_size ? world.short_ms + 100 : 0;
+            world.short_ms =
+                warm_and_good(&world) < world.sim.spec.min_size ? world.short_ms + 100 : 0;
             check(&world, world.short_ms <= bound_ms);
             pool_sim_apply(&world.sim, &world.plan);
             pool_sim_advance(&world.sim, 100);
@@ -890,8 +1072,9 @@ static void test_a_bad_template_stops_the_roll(void **state)
         world.sim.spec.recycle.after_age_ms = 0;
         for (int i = 0; i < 100; i++)
             live(&world);
-        least = pool_sim_count(&world.sim, PD_SANDBOX_WARM) -
-                (world.sim.spec.update.max_unavailable > 1 ? world.sim.spec.update.max_unavailable : 1);
+        least =
+            pool_sim_count(&world.sim, PD_SANDBOX_WARM) -
+            (world.sim.spec.update.max_unavailable > 1 ? world.sim.spec.update.max_unavailable : 1);
         new_template(&world);
         pd_strcpy(world.sim.bad_template, sizeof world.sim.bad_template,
                   world.sim.spec.template_hash);

@@ -51,10 +51,12 @@ static void test_expectations_expire(void **state)
     pd_expect_set(expect, "b", PD_EXPECT_APPEAR, at_ms(1000));
     pd_expect_set(expect, "a", PD_EXPECT_APPEAR, at_ms(2000)); /* anew: lives longer than b */
     assert_true(pd_expect_is_pending(expect, "b", PD_EXPECT_APPEAR, at_ms(PD_EXPECT_TTL_MS + 999)));
-    assert_false(pd_expect_is_pending(expect, "b", PD_EXPECT_APPEAR, at_ms(PD_EXPECT_TTL_MS + 1000)));
+    assert_false(
+        pd_expect_is_pending(expect, "b", PD_EXPECT_APPEAR, at_ms(PD_EXPECT_TTL_MS + 1000)));
     pd_expect_prune(expect, at_ms(PD_EXPECT_TTL_MS + 1000));
     assert_int_equal(pd_expect_count(expect), 1);
-    assert_true(pd_expect_is_pending(expect, "a", PD_EXPECT_APPEAR, at_ms(PD_EXPECT_TTL_MS + 1000)));
+    assert_true(
+        pd_expect_is_pending(expect, "a", PD_EXPECT_APPEAR, at_ms(PD_EXPECT_TTL_MS + 1000)));
     pd_expect_prune(expect, at_ms(PD_EXPECT_TTL_MS + 2000));
     assert_int_equal(pd_expect_count(expect), 0);
     pd_expect_free(expect);

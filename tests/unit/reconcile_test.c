@@ -165,8 +165,8 @@ static void open_world(struct world *world, uint64_t seed)
     world->sim = provider_sim_new(&world->loop, fixed_now, seed);
     world->spec = spec_new("p", "aaaa");
     world->languages.count = 1;
-    world->languages.items[0] = (struct pd_language){.name = "python", .file = (char *)"main.py",
-                                                     .spare = (char *)""};
+    world->languages.items[0] =
+        (struct pd_language){.name = "python", .file = (char *)"main.py", .spare = (char *)""};
     start(world);
 }
 

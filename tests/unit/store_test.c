@@ -346,8 +346,8 @@ static void test_recycled_ones_are_not_claimed(void **state)
 
 struct release_row {
     const char *what;
-    int runs_before;      /* of afterRuns 3 */
-    int64_t age_ms;       /* of afterAge 10 s */
+    int runs_before; /* of afterRuns 3 */
+    int64_t age_ms;  /* of afterAge 10 s */
     enum pd_isolation isolation;
     bool deleting, usable;
     bool recycle;
