@@ -71,6 +71,7 @@ int pd_base64_encode(const void *data, size_t len, struct pd_buf *out, struct pd
         *at++ = left > 1 ? alphabet[bits >> 6 & 63] : '=';
         *at++ = left > 2 ? alphabet[bits & 63] : '=';
     }
+    *at = '\0';
     out->len += text_len;
     return 0;
 }

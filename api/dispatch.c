@@ -371,6 +371,14 @@ static void on_output(void *arg, int stream, const void *data, size_t len)
         pd_job_grant(job, len);
 }
 
+static void on_stage(void *arg, const char *name)
+{
+    struct pd_job *job = arg;
+
+    if (job->events && job->events->stage)
+        job->events->stage(job->arg, name);
+}
+
 static void on_artifact(void *arg, const char *path, const void *data, size_t len, bool last,
                         const char *error)
 {
@@ -429,6 +437,7 @@ static void on_ended(void *arg, const struct pd_run_result *result)
 
 static const struct pd_run_events run_events = {
     .started = on_started,
+    .stage = on_stage,
     .output = on_output,
     .artifact = on_artifact,
     .ended = on_ended,

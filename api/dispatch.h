@@ -34,7 +34,8 @@ struct pd_job_times {
 };
 
 struct pd_job_events {
-    /* As in pd_run_events; consume, then pd_job_grant. */
+    void (*stage)(void *arg, const char *name); /* as in pd_run_events; may be NULL */
+    /* Likewise; consume, then pd_job_grant. */
     void (*output)(void *arg, int stream, const void *data, size_t len);
     void (*artifact)(void *arg, const char *path, const void *data, size_t len, bool last,
                      const char *error);

@@ -31,7 +31,8 @@ struct execution {
     struct pd_request *request;
     struct pd_job *job;
     char id[RUN_ID_BYTES];
-    struct pd_buf output;       /* both streams, as they came */
+    struct pd_buf compile;      /* what a compiler that succeeded printed */
+    struct pd_buf output;       /* of the last stage: both streams, as they came */
     struct pd_buf streams[2];   /* stdout, stderr; filled once both have been used */
     int only_stream;            /* 1 or 2: all of output is its; 0: nothing yet; -1: mixed */
     bool cut;                   /* more came than may be kept */
@@ -48,6 +49,7 @@ static void execution_free(struct execution *execution)
         pd_buf_fini(&execution->artifacts[i].data);
     }
     free(execution->artifacts);
+    pd_buf_fini(&execution->compile);
     pd_buf_fini(&execution->output);
     pd_buf_fini(&execution->streams[0]);
     pd_buf_fini(&execution->streams[1]);
@@ -66,6 +68,22 @@ static void split_streams(struct execution *execution)
     if (pd_buf_add(own, execution->output.data, execution->output.len, NULL) < 0)
         execution->cut = true;
     execution->only_stream = -1;
+}
+
+/* The program's own stage begins: what came so far was the compiler's. */
+static void on_stage(void *arg, const char *name)
+{
+    struct execution *execution = arg;
+    size_t output_max = execution->output.max;
+
+    if (strcmp(name, "run") != 0)
+        return;
+    pd_buf_fini(&execution->compile);
+    execution->compile = execution->output;
+    pd_buf_init(&execution->output, output_max);
+    pd_buf_clear(&execution->streams[0]);
+    pd_buf_clear(&execution->streams[1]);
+    execution->only_stream = 0;
 }
 
 static void on_output(void *arg, int stream, const void *data, size_t len)
@@ -144,11 +162,13 @@ static const struct pd_buf *stream_of(const struct execution *execution, int str
     return execution->only_stream == stream ? &execution->output : &nothing;
 }
 
-static int put_usage(struct pd_buf *out, const struct pd_run_usage *usage,
+static int put_usage(struct pd_buf *out, const struct pd_run_result *result,
                      const struct pd_job_times *times, struct pd_err *err)
 {
+    const struct pd_run_usage *usage = &result->usage;
     const int64_t *stage = usage->stage_us;
-    int64_t link_us = times->run_us - stage[0] - stage[1] - stage[2] - stage[3];
+    int64_t compile_us = result->compile_failed ? 0 : result->compile_us;
+    int64_t link_us = times->run_us - compile_us - stage[0] - stage[1] - stage[2] - stage[3];
 
     return pd_buf_addf(
         out, err,
@@ -195,6 +215,22 @@ static int put_artifacts(struct pd_buf *out, const struct execution *execution, 
     return rc < 0 ? rc : pd_buf_add(out, "]", 1, err);
 }
 
+static int put_compile(struct pd_buf *out, const struct execution *execution,
+                       const struct pd_run_result *result, struct pd_err *err)
+{
+    const struct pd_buf *text = result->compile_failed ? &execution->output : &execution->compile;
+    int rc;
+
+    if (result->compile_us == 0)
+        return 0;
+    rc = pd_buf_addf(out, err, ",\"compile\":{\"exit_code\":%d,\"time\":%.6f",
+                     result->compile_failed ? result->exit_code : 0,
+                     (double)result->compile_us / 1e6);
+    if (rc == 0)
+        rc = put_text(out, "output", text, err);
+    return rc < 0 ? rc : pd_buf_add(out, "}", 1, err);
+}
+
 static int put_facts(struct pd_buf *out, const struct execution *execution,
                      const struct pd_run_result *result, struct pd_err *err)
 {
@@ -232,7 +268,9 @@ static int format_result(const struct execution *execution, const struct pd_run_
     if (rc == 0)
         rc = put_facts(out, execution, result, err);
     if (rc == 0)
-        rc = put_usage(out, &result->usage, times, err);
+        rc = put_compile(out, execution, result, err);
+    if (rc == 0)
+        rc = put_usage(out, result, times, err);
     if (rc == 0)
         rc = pd_buf_addf(out, err, ",\"warm\":%s,\"start\":\"%s\",\"queue_time\":%.6f",
                          warm ? "true" : "false", pd_start_name(result->start),
@@ -242,11 +280,11 @@ static int format_result(const struct execution *execution, const struct pd_run_
     return rc < 0 ? rc : pd_buf_add(out, "}\n", 2, err);
 }
 
-/* A byte of output may take six in JSON and stands there twice; three of an
- * artifact take four. */
+/* A byte of output may take six in JSON and stands there twice, and once more when
+ * it was a compiler's; three of an artifact take four. */
 static size_t reply_bytes_max(const struct execution *execution)
 {
-    size_t bytes = execution->output.len * 12 + REPLY_BYTES_SLACK;
+    size_t bytes = execution->output.len * 18 + execution->compile.len * 6 + REPLY_BYTES_SLACK;
 
     for (size_t i = 0; i < execution->n_artifacts; i++)
         bytes += execution->artifacts[i].data.len * 2 + 4096;
@@ -298,6 +336,7 @@ static void on_failed(void *arg, const struct pd_err *err, int retry_after_s)
 }
 
 static const struct pd_job_events job_events = {
+    .stage = on_stage,
     .output = on_output,
     .artifact = on_artifact,
     .ended = on_ended,

@@ -11,7 +11,7 @@
 #include "common/schema.h"
 
 #define PD_PROBLEM_CONTENT_TYPE "application/problem+json"
-#define PD_PROBLEM_BYTES_MAX (32u * 1024)
+#define PD_PROBLEM_BYTES_MAX (64u * 1024)
 #define PD_RETRY_AFTER_MAX_S 600
 
 struct pd_problem_details {

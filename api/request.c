@@ -15,6 +15,7 @@
 #define BODY_BYTES_MAX (64u * 1024 * 1024)
 #define BODY_BYTES_SLACK (4u * 1024 * 1024) /* stdin, arguments, names */
 #define FIELD_OVERHEAD 8                    /* of one argument in the frame */
+#define COMPILE_MS_MAX 60000
 
 /* ---- pools and languages ---- */
 
@@ -110,6 +111,12 @@ static struct pd_pool *find_pool(const struct pd_request_rules *rules, const cha
 }
 
 /* ---- single fields ---- */
+
+/* A compiler has a minute, or what the pool gives any run at most. */
+static int64_t compile_ms(const struct pd_pool_spec *spec)
+{
+    return spec->run.max_timeout_ms < COMPILE_MS_MAX ? spec->run.max_timeout_ms : COMPILE_MS_MAX;
+}
 
 static int64_t read_timeout(const struct pd_node *node, const struct pd_pool_spec *spec,
                             struct pd_problems *problems)
@@ -334,6 +341,7 @@ static int check(struct pd_request *request, const struct pd_request_rules *rule
     request->run.language = request->language->name;
     request->run.output_max_bytes = spec->run.max_output_bytes;
     request->run.timeout_ms = read_timeout(pd_node_get(request->node, "timeout"), spec, problems);
+    request->run.compile_ms = compile_ms(spec);
     read_texts(request);
     check_arguments(&request->run, problems);
     check_artifacts(&request->run.artifacts, problems);
