@@ -121,6 +121,8 @@ struct run {
     bool stdin_open;
     bool compiling;
     bool compile_failed;
+    bool compile_truncated;
+    int64_t compile_us, compile_took_us; /* its limit; what it took */
     bool wants_artifacts;
     int64_t timeout_us, cpu_us;
     int64_t output_max, out_bytes, err_bytes, delivered;

@@ -35,6 +35,7 @@ static void read_request(struct run *run)
         int64_t number = (int64_t)pd_field_number(&field);
         switch (field.tag) {
         case PD_FIELD_TIMEOUT_MS: run->timeout_us = number * 1000; break;
+        case PD_FIELD_COMPILE_MS: run->compile_us = number * 1000; break;
         case PD_FIELD_CPU_MS: run->cpu_us = number * 1000; break;
         case PD_FIELD_OUTPUT_MAX: run->output_max = number; break;
         case PD_FIELD_CREDIT: run->window = number; break;
@@ -243,7 +244,7 @@ static void arm_timer(struct agent *agent)
     struct run *run = &agent->run;
     int64_t at = run->deadline_us;
 
-    if (run->cpu_us && run->cpu_check_us < at)
+    if (run->cpu_us && !run->compiling && run->cpu_check_us < at)
         at = run->cpu_check_us;
     timer_set(agent, at);
 }
@@ -254,7 +255,7 @@ static void stage_begin(struct agent *agent)
 
     run->end = (struct end){.known = false};
     run->state = RUN_ACTIVE;
-    run->deadline_us = sys_now_us() + run->timeout_us;
+    run->deadline_us = sys_now_us() + (run->compiling ? run->compile_us : run->timeout_us);
     if (run->cpu_us) {
         run->cpu_before_us = platform_cpu_us(&agent->platform);
         run->cpu_check_us = sys_now_us() + CPU_CHECK_US;
@@ -464,6 +465,7 @@ static void on_run(struct agent *agent, const struct pd_frame *frame)
     run->frame_len = frame->payload_len;
     run->lang = lang;
     run->file_fd = -1;
+    run->compile_us = COMPILE_US;
     run->received_us = sys_now_us();
     lang->used_us = run->received_us;
     read_request(run);
@@ -559,6 +561,17 @@ static bool pump_once(struct agent *agent, int stream, int *fd)
         run->out_bytes + run->err_bytes > OUTPUT_KILL_BYTES_MIN)
         kill_run(agent, CAUSE_OUTPUT);
     return true;
+}
+
+static void pump_what_is_there(struct agent *agent)
+{
+    struct slot *slot = agent->run.slot;
+
+    for (int stream = 1; stream <= 2; stream++) {
+        int *fd = stream == 1 ? &slot->stdout_r : &slot->stderr_r;
+        while (*fd >= 0 && may_read(agent) && pump_once(agent, stream, fd))
+            continue;
+    }
 }
 
 void run_on_output(struct agent *agent, int stream)
@@ -663,13 +676,19 @@ static enum cause find_cause(struct agent *agent)
     return run->end.by_signal ? CAUSE_SIGNALED : CAUSE_EXITED;
 }
 
+static bool is_truncated(const struct run *run)
+{
+    return run->out_bytes + run->err_bytes > run->delivered;
+}
+
 static void send_exit(struct agent *agent)
 {
     struct run *run = &agent->run;
     int64_t now = sys_now_us();
     int64_t first = run->has_output ? run->first_output_us : run->ended_us;
-    int64_t stages[4] = {run->started_us - run->received_us, first - run->started_us,
-                         run->ended_us - first, now - run->ended_us};
+    int64_t compiled_us = run->compile_failed ? 0 : run->compile_took_us;
+    int64_t stages[4] = {run->started_us - run->received_us - compiled_us,
+                         first - run->started_us, run->ended_us - first, now - run->ended_us};
     enum cause cause = find_cause(agent);
     struct pd_wire wire = wire_begin(agent, PD_FRAME_EXIT);
 
@@ -679,11 +698,13 @@ static void send_exit(struct agent *agent)
     if (run->end.by_signal)
         pd_wire_number(&wire, PD_FIELD_SIGNO, (uint64_t)run->end.status);
     pd_wire_number(&wire, PD_FIELD_START, run->slot->start);
+    if (run->compile_took_us > 0)
+        pd_wire_number(&wire, PD_FIELD_COMPILE_US, (uint64_t)run->compile_took_us);
     if (run->compile_failed)
         pd_wire_flag(&wire, PD_FIELD_COMPILE_FAILED);
     pd_wire_number(&wire, PD_FIELD_STDOUT_BYTES, (uint64_t)run->out_bytes);
     pd_wire_number(&wire, PD_FIELD_STDERR_BYTES, (uint64_t)run->err_bytes);
-    if (run->out_bytes + run->err_bytes > run->delivered)
+    if (run->compile_truncated || is_truncated(run))
         pd_wire_flag(&wire, PD_FIELD_TRUNCATED);
     pd_wire_number(&wire, PD_FIELD_WALL_US, (uint64_t)(run->ended_us - run->started_us));
     pd_wire_number(&wire, PD_FIELD_CPU_US, (uint64_t)run->end.cpu_us);
@@ -733,6 +754,15 @@ static bool is_drained(const struct slot *slot)
     return slot->stdout_r < 0 && slot->stderr_r < 0;
 }
 
+/* The program's own stage: its output has a bound of its own. */
+static void begin_anew(struct run *run)
+{
+    run->compile_truncated = is_truncated(run);
+    run->out_bytes = run->err_bytes = run->delivered = 0;
+    run->has_output = false;
+    run->started_us = run->ended_us;
+}
+
 static void end_of_compiler(struct agent *agent)
 {
     struct run *run = &agent->run;
@@ -740,7 +770,9 @@ static void end_of_compiler(struct agent *agent)
     sys_close(&run->slot->stdout_r);
     sys_close(&run->slot->stderr_r);
     run->compiling = false;
+    run->compile_took_us = run->ended_us - run->started_us;
     if (!run->killed && !run->end.by_signal && run->end.status == 0) {
+        begin_anew(run);
         say_stage(agent, "run");
         begin_program(agent);
         return;
@@ -755,7 +787,9 @@ static void advance(struct agent *agent)
     struct run *run = &agent->run;
 
     if (run->state == RUN_DRAIN && run->compiling) {
-        end_of_compiler(agent);
+        pump_what_is_there(agent);
+        if (may_read(agent)) /* else credit follows, and the rest with it */
+            end_of_compiler(agent);
         return;
     }
     if (run->state == RUN_DRAIN && run->wants_artifacts && !run->compile_failed)
@@ -782,11 +816,7 @@ void run_on_prog_end(struct agent *agent, const struct end *end)
         cell_kill(&run->slot->cell);
         empty_cell(agent);
     }
-    for (int stream = 1; stream <= 2; stream++) {
-        int *fd = stream == 1 ? &run->slot->stdout_r : &run->slot->stderr_r;
-        while (*fd >= 0 && may_read(agent) && pump_once(agent, stream, fd))
-            continue;
-    }
+    pump_what_is_there(agent);
     slot_watch_output(agent, run->slot, may_read(agent));
     advance(agent);
 }
@@ -815,7 +845,7 @@ void run_on_timer(struct agent *agent)
         slot_end(agent, late);
     } else if (run->state == RUN_ACTIVE && now >= run->deadline_us) {
         kill_run(agent, CAUSE_TIMED_OUT);
-    } else if (run->state == RUN_ACTIVE && run->cpu_us) {
+    } else if (run->state == RUN_ACTIVE && run->cpu_us && !run->compiling) {
         run->cpu_check_us = now + CPU_CHECK_US;
         if (platform_cpu_us(&agent->platform) - run->cpu_before_us > run->cpu_us)
             kill_run(agent, CAUSE_CPU);

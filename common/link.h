@@ -107,7 +107,8 @@ struct pd_run_file {
 struct pd_run_request {
     const char *id;          /* for logs, at most 63 bytes */
     const char *language;    /* canonical name */
-    int64_t timeout_ms;      /* 1..; wall time from start */
+    int64_t timeout_ms;      /* 1..; wall time of the run stage */
+    int64_t compile_ms;      /* wall time of the compile stage; 0: a minute */
     int64_t cpu_ms;          /* summed over the cell; 0 for no limit of its own */
     int64_t output_max_bytes;
     const void *code;
@@ -125,7 +126,7 @@ struct pd_run_request {
 };
 
 struct pd_run_usage {
-    int64_t wall_us; /* from start to the end of the last process */
+    int64_t wall_us; /* of the last stage */
     int64_t cpu_us;  /* user and system, whole cell */
     int64_t memory_peak_bytes;
     const char *memory_method; /* "cgroup" or "rusage"; static */
@@ -138,8 +139,9 @@ struct pd_run_result {
     int exit_code;        /* the program's; 128 + signal when killed */
     int signal;           /* 0 when it exited */
     enum pd_start start;
-    bool compile_failed;  /* the cause and exit code are the compiler's */
-    int64_t stdout_bytes; /* printed, delivered or not */
+    int64_t compile_us;   /* what the compile stage took; 0: there was none */
+    bool compile_failed;  /* the cause, exit code and wall time are the compiler's */
+    int64_t stdout_bytes; /* printed in the last stage, delivered or not */
     int64_t stderr_bytes;
     bool truncated;       /* output beyond the cap was dropped */
     struct pd_run_usage usage;

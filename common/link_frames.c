@@ -78,6 +78,8 @@ void pd_link_encode_run(struct pd_wire *wire, const struct pd_run_request *reque
     pd_wire_text(wire, PD_FIELD_ID, request->id);
     pd_wire_text(wire, PD_FIELD_NAME, request->language);
     pd_wire_number(wire, PD_FIELD_TIMEOUT_MS, (uint64_t)request->timeout_ms);
+    if (request->compile_ms > 0)
+        pd_wire_number(wire, PD_FIELD_COMPILE_MS, (uint64_t)request->compile_ms);
     if (request->cpu_ms > 0)
         pd_wire_number(wire, PD_FIELD_CPU_MS, (uint64_t)request->cpu_ms);
     pd_wire_number(wire, PD_FIELD_OUTPUT_MAX, (uint64_t)request->output_max_bytes);
@@ -179,6 +181,9 @@ bool pd_link_decode_exit(const struct pd_frame *frame, struct pd_run_result *ret
             break;
         case PD_FIELD_START:
             result.start = number <= PD_START_COLD ? (enum pd_start)number : PD_START_COLD;
+            break;
+        case PD_FIELD_COMPILE_US:
+            result.compile_us = amount;
             break;
         case PD_FIELD_COMPILE_FAILED:
             result.compile_failed = true;

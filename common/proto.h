@@ -100,6 +100,7 @@ enum pd_field_tag {
     PD_FIELD_ROWS = 59,
     PD_FIELD_COLS = 60,
     PD_FIELD_SIGNO = 61,
+    PD_FIELD_COMPILE_MS = 62,  /* wall time of the compile stage; absent: a minute */
 
     /* HELLO, EXIT */
     PD_FIELD_RUNS = 80,
@@ -116,6 +117,7 @@ enum pd_field_tag {
     PD_FIELD_MEMORY_METHOD = 91, /* number: 0 cgroup, 1 rusage */
     PD_FIELD_STAGE_US = 92,    /* number, repeated: four */
     PD_FIELD_ERROR = 93,       /* text: why an artifact was not collected */
+    PD_FIELD_COMPILE_US = 94,  /* number: what the compile stage took; absent: there was none */
 };
 
 /* ---- writing: into storage of the caller's ---- */
