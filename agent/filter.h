@@ -1,6 +1,8 @@
 /* The system calls of a run: an allowlist as a seccomp filter (seccomp(2),
- * BPF as in linux/filter.h). Everything not listed gets EPERM, except that
- * clone3 and what a C library probes for get ENOSYS, so that it falls back. */
+ * BPF as in linux/filter.h). Everything not listed gets EPERM, or ENOSYS where
+ * it came with Linux 5.1 or later (clone3, io_uring, openat2...), so that a C
+ * library falls back. ioctl, prctl, setsockopt, socket and the limits are decided
+ * by their arguments. */
 #ifndef PD_AGENT_FILTER_H
 #define PD_AGENT_FILTER_H
 
