@@ -1,5 +1,5 @@
 #!/bin/sh
-# Break decide.c in one place after another: unit/decide must notice each time.
+# Break decide.c and census.c in one place after another: unit/decide must notice each time.
 # A mutant that lives means that a promise of decide.h is not tested; one that
 # cannot be applied means that this list is out of date.
 #
@@ -19,9 +19,10 @@ for source in tests/unit/decide_test.c tests/lib/pool_sim.c controller/condition
     test_objects="$test_objects $object"
 done
 
-build() {
-    $cc $flags -c "$1" -o "$work/decide.o" 2>"$work/log" &&
-        $cc $test_objects "$work/decide.o" -lcmocka -o "$work/decide_test" 2>"$work/log"
+build() { # decide.c and census.c of this folder
+    $cc $flags -c "$1/decide.c" -o "$work/decide.o" 2>"$work/log" &&
+        $cc $flags -c "$1/census.c" -o "$work/census.o" 2>"$work/log" &&
+        $cc $test_objects "$work/decide.o" "$work/census.o" -lcmocka -o "$work/decide_test" 2>"$work/log"
 }
 
 runs_clean() { # no further than the first failure
@@ -31,7 +32,9 @@ runs_clean() { # no further than the first failure
 alive=0
 mutate() { # what the mutant does wrong | sed program
     sed "$2" controller/decide.c >"$work/decide.c"
-    if cmp -s controller/decide.c "$work/decide.c" || ! build "$work/decide.c"; then
+    sed "$2" controller/census.c >"$work/census.c"
+    if cmp -s controller/decide.c "$work/decide.c" && cmp -s controller/census.c "$work/census.c" ||
+        ! build "$work"; then
         echo "OUT OF DATE  $1"
         alive=$((alive + 1))
     elif runs_clean; then
@@ -42,7 +45,7 @@ mutate() { # what the mutant does wrong | sed program
     fi
 }
 
-build controller/decide.c && runs_clean || { cat "$work/log"; echo "the test fails without any mutant"; exit 1; }
+build controller && runs_clean || { cat "$work/log"; echo "the test fails without any mutant"; exit 1; }
 
 mutate "terminating ones do not count against maxSize" \
     's/^    return (int)census->n + census->view->expected;/    return census->live;/'
@@ -57,13 +60,13 @@ mutate "expected ones do not fill the window" \
 mutate "destroys claimed ones to scale down" \
     's/if (!entry->live || entry->member->phase == PD_SANDBOX_CLAIMED || rank < best_rank)/if (!entry->live || rank < best_rank)/; /assert(entry->member->phase != PD_SANDBOX_CLAIMED)/d'
 mutate "destroys claimed ones to roll" \
-    's/            retire(census, busy, why_outdated/            destroy(census, busy, why_outdated/; /assert(entry->member->phase != PD_SANDBOX_CLAIMED)/d'
+    's/            pd_census_retire(census, busy, why_outdated/            pd_census_destroy(census, busy, why_outdated/; /assert(entry->member->phase != PD_SANDBOX_CLAIMED)/d'
 mutate "never retires busy ones: a roll under load does not end" \
     's/: next_outdated(census, PD_SANDBOX_CLAIMED)/: NULL/'
 mutate "scales down the oldest first" \
     's/|| rank < best_rank)$/|| rank <= best_rank)/'
 mutate "unready ones are no better to scale down" \
-    's/int rank = is_starting(entry->member) ? 2 : /int rank = is_starting(entry->member) ? 0 : /'
+    's/int rank = pd_member_is_starting(entry->member) ? 2 : /int rank = pd_member_is_starting(entry->member) ? 0 : /'
 mutate "forgets what was in use lately" \
     's/max_of(view->peak_in_use, busy) + queue/busy + queue/'
 mutate "forgets what was needed lately" \
@@ -93,15 +96,15 @@ mutate "replaces stuck ones though capacity is wanting" \
 mutate "makes others at once where one was stuck" \
     's/if (census->failing \&\& growth->failures == 0)/if (false)/'
 mutate "takes long idleness for being stuck" \
-    's/if (entry->live && is_starting(entry->member) \&\&$/if (entry->live \&\& entry->member->phase != PD_SANDBOX_CLAIMED \&\&/'
+    's/if (entry->live && pd_member_is_starting(entry->member) \&\&$/if (entry->live \&\& entry->member->phase != PD_SANDBOX_CLAIMED \&\&/'
 mutate "ignores the window" \
     's/pd_growth_allowance(growth, census->now, census->creating, census->starting))/1000)/'
 mutate "does not wake when the pause is over" \
-    's/wake_at(census, growth->retry_at);/;/'
+    's/pd_census_wake_at(census, growth->retry_at);/;/'
 mutate "does not wake for what did not fit" \
-    's/wake_at(census, census->now);/;/'
+    's/pd_census_wake_at(census, census->now);/;/'
 mutate "wakes late for what is due" \
-    's/^        wake_at(census, due);//'
+    's/^        pd_census_wake_at(census, due);//'
 mutate "rolls as if one more might be missing" \
     's/int floor = census->target - tolerated(census);/int floor = census->target - tolerated(census) - 1;/'
 mutate "does not begin to roll without room" \
@@ -121,7 +124,7 @@ mutate "recreates without waiting for the old ones" \
 mutate "recreates bit by bit" \
     's/^        roll_recreate(census);/        ;/'
 mutate "does not notice age" \
-    's/is_stale(census->spec, member) || is_old(census, member);/is_stale(census->spec, member);/'
+    's/pd_member_is_stale(census->spec, member) || is_old(census, member);/pd_member_is_stale(census->spec, member);/'
 mutate "makes no room for another key" \
     's/^    make_room(census);//'
 mutate "gives up sandboxes for another key though there is room" \
@@ -137,7 +140,7 @@ mutate "a lowered maxSize does not reach the busy ones" \
 mutate "acts on a provider that does not answer" \
     's/else if (view->may_act)/else if (true)/'
 mutate "a deleted pool does not drain" \
-    's/destroy(census, entry, PD_WHY_POOL_GONE);/;/'
+    's/pd_census_destroy(census, entry, PD_WHY_POOL_GONE);/;/'
 mutate "a deleted pool goes before its runs" \
     's/census->plan->drained = existing(census) == 0;/census->plan->drained = true;/'
 mutate "counts spent ones as ready" \
