@@ -1,11 +1,13 @@
 /* A load client that is not the bottleneck: keep-alive HTTP/1.1 on raw sockets,
  * one thread, one run outstanding per connection.
  *
- *   bench_client HOST PORT KEY LANGUAGE RUNS CONNECTIONS
+ *   bench_client HOST PORT KEY LANGUAGE RUNS CONNECTIONS [PAUSE_MS]
  *
+ * With a pause, every connection rests that long between its runs.
  * Every program prints a nonce of its own, and every answer must carry it. One
- * line of `name=value` pairs comes out: runs, failed, seconds, runs_s, and p50,
- * p90, p99, max in microseconds. Exit status 1 when any answer was wrong. */
+ * line of `name=value` pairs comes out: runs, failed, seconds, runs_s; p50, p90,
+ * p99, max in microseconds; and how many began from which kind of start. The
+ * slowest answer goes to stderr. Exit status 1 when any answer was wrong. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -34,11 +36,18 @@ struct connection {
     size_t len;
 };
 
+static const char *const starts[] = {"zygote", "spare", "cell", "cold"};
+#define STARTS (sizeof starts / sizeof *starts)
+
 struct load {
     const char *host, *key, *language;
     int port;
     long runs, sent, done, failed;
+    useconds_t pause_us; /* before each further run */
     uint32_t *us; /* time of each run */
+    long started[STARTS];
+    uint32_t slowest_us;
+    char slowest[ANSWER_MAX + 1];
     int epoll;
     unsigned long salt;
     struct connection *connections;
@@ -117,12 +126,28 @@ static size_t answer_length(const struct connection *c)
     return (size_t)(end + 4 - c->answer) + strtoul(length + 17, NULL, 10);
 }
 
+static void note_start(struct load *load, const struct connection *c)
+{
+    char wanted[32];
+
+    for (size_t i = 0; i < STARTS; i++) {
+        snprintf(wanted, sizeof wanted, "\"start\":\"%s\"", starts[i]);
+        load->started[i] += strstr(c->answer, wanted) != NULL;
+    }
+}
+
 static void finish(struct load *load, struct connection *c)
 {
+    uint32_t us = (uint32_t)((now_ns() - c->began_ns) / 1000);
     char wanted[64];
 
-    load->us[load->done++] = (uint32_t)((now_ns() - c->began_ns) / 1000);
+    load->us[load->done++] = us;
     c->busy = false;
+    note_start(load, c);
+    if (us > load->slowest_us) {
+        load->slowest_us = us;
+        memcpy(load->slowest, c->answer, c->len + 1);
+    }
     snprintf(wanted, sizeof wanted, "\"output\":\"n%lu\\n\"", c->nonce);
     if (strncmp(c->answer, "HTTP/1.1 200", 12) != 0 || !strstr(c->answer, wanted)) {
         if (load->failed++ < FAILURES_SHOWN)
@@ -145,6 +170,8 @@ static void on_readable(struct load *load, struct connection *c)
     if (whole == 0 || c->len < whole)
         return;
     finish(load, c);
+    if (load->pause_us)
+        usleep(load->pause_us);
     if (load->sent < load->runs)
         send_run(load, c);
 }
@@ -161,27 +188,34 @@ static void report(struct load *load, int64_t took_ns)
     size_t n = (size_t)load->done;
 
     qsort(load->us, n, sizeof *load->us, by_value);
-    printf("runs=%ld failed=%ld seconds=%.3f runs_s=%.1f p50=%u p90=%u p99=%u max=%u\n", load->done,
+    printf("runs=%ld failed=%ld seconds=%.3f runs_s=%.1f p50=%u p90=%u p99=%u max=%u", load->done,
            load->failed, seconds, (double)load->done / seconds, load->us[n / 2],
            load->us[n * 9 / 10], load->us[n * 99 / 100], load->us[n - 1]);
+    for (size_t i = 0; i < STARTS; i++)
+        printf(" %s=%ld", starts[i], load->started[i]);
+    putchar('\n');
+    fprintf(stderr, "slowest, %u us: %s\n", load->slowest_us,
+            strstr(load->slowest, "\r\n\r\n") ? strstr(load->slowest, "\r\n\r\n") + 4 : "");
 }
 
 int main(int argc, char **argv)
 {
-    struct load load = {.epoll = epoll_create1(EPOLL_CLOEXEC)};
+    static struct load load;
     int64_t began;
     long width;
 
-    if (argc != 7) {
-        fputs("usage: bench_client HOST PORT KEY LANGUAGE RUNS CONNECTIONS\n", stderr);
+    if (argc != 7 && argc != 8) {
+        fputs("usage: bench_client HOST PORT KEY LANGUAGE RUNS CONNECTIONS [PAUSE_MS]\n", stderr);
         return 2;
     }
+    load.epoll = epoll_create1(EPOLL_CLOEXEC);
     load.host = argv[1];
     load.port = (int)strtol(argv[2], NULL, 10);
     load.key = argv[3];
     load.language = argv[4];
     load.runs = strtol(argv[5], NULL, 10);
     width = strtol(argv[6], NULL, 10);
+    load.pause_us = argc == 8 ? (useconds_t)strtoul(argv[7], NULL, 10) * 1000 : 0;
     if (load.runs < 1 || width < 1 || width > CONNECTIONS_MAX)
         return 2;
     load.salt = (unsigned long)now_ns() % 1000000000ul * 1000000ul;
