@@ -1,4 +1,4 @@
-/* The HTTP API: libwebsockets on the shared libuv loop. */
+/* The HTTP API (docs/http.md) on the shared libuv loop. */
 #ifndef PD_API_API_H
 #define PD_API_API_H
 

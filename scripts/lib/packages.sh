@@ -4,7 +4,7 @@
 
 BUILD_PACKAGES=(
     gcc libc6-dev cmake ninja-build pkg-config musl-tools linux-libc-dev
-    libuv1-dev libwebsockets-dev libwebsockets-evlib-uv libcurl4-openssl-dev
+    libuv1-dev libcurl4-openssl-dev
     libyaml-dev libjansson-dev libssl-dev libcmocka-dev
 )
 TEST_PACKAGES=(clang python3 procps iproute2 curl)
