@@ -4,13 +4,21 @@
 
 APPARMOR_PROFILE=paddock-sandbox
 
-load_apparmor_profile() {
+# The profile for this machine's parser: older ones do not know `userns`.
+apparmor_text() {
     local source=$ROOT/conf/apparmor-$APPARMOR_PROFILE
+    if as_root apparmor_parser -QK "$source" >/dev/null 2>&1; then
+        cat "$source"
+    else
+        sed '/^ *userns,/d' "$source"
+    fi
+}
+
+load_apparmor_profile() {
     [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ] || return 0
-    [ -f "$source" ] || return 0
-    as_root grep -q "^$APPARMOR_PROFILE " /sys/kernel/security/apparmor/profiles 2>/dev/null && return 0
+    as_root grep -qs "^$APPARMOR_PROFILE " /sys/kernel/security/apparmor/profiles && return 0
     have apparmor_parser || need_packages apparmor
     say "loading the AppArmor profile $APPARMOR_PROFILE"
-    as_root apparmor_parser -r -W "$source" || die "the AppArmor profile could not be loaded" \
-        "load it by hand: apparmor_parser -r $source"
+    apparmor_text | as_root apparmor_parser -r -W || die "the AppArmor profile could not be loaded" \
+        "load it by hand: apparmor_parser -r $ROOT/conf/apparmor-$APPARMOR_PROFILE"
 }
