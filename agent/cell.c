@@ -18,6 +18,7 @@
 #include "agent/sys.h"
 
 #define STAGING "/run/paddock"
+#define CELL_UID 50000 /* as programs see it, whatever the agent's is */
 #define CELL_NAMESPACES (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
 
 static const char *const namespace_files[] = {
@@ -33,11 +34,11 @@ static int map_ids(const struct platform *platform)
 
     if (result < 0)
         return result;
-    snprintf(map, sizeof map, "%u %u 1", platform->uid, platform->uid);
+    snprintf(map, sizeof map, "%u %u 1", CELL_UID, platform->uid);
     result = sys_write_file("/proc/self/uid_map", map);
     if (result < 0)
         return result;
-    snprintf(map, sizeof map, "%u %u 1", platform->gid, platform->gid);
+    snprintf(map, sizeof map, "%u %u 1", CELL_UID, platform->gid);
     return sys_write_file("/proc/self/gid_map", map);
 }
 

@@ -98,6 +98,7 @@ static bool has_count_of_its_own(const struct platform *platform)
 static void set_up(struct agent *agent, enum isolation asked, int network, uint64_t pids)
 {
     platform_enter(&agent->platform, asked);
+    agent->next_uid = agent->platform.first_run_uid;
     agent->confine.has_cell = agent->platform.isolation == ISOLATION_CELL;
     agent->confine.pids_max = has_count_of_its_own(&agent->platform) ? pids : 0;
     agent->confine.file_bytes_max = agent->limits.disk_bytes;

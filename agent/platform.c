@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -213,12 +214,29 @@ void platform_give_up_cells(struct platform *platform, int error)
     weaker(platform, "a trial cell (seccomp or AppArmor profile, or masked paths in /proc)", error);
 }
 
+#define RUN_UID_FIRST 50001
+#define RUN_UIDS_PER_SANDBOX 65536
+
+/* The kernel's quotas count by user across containers, so sandboxes do not share
+ * users where this one has all there are. */
+static uid_t choose_run_uids(void)
+{
+    char map[64];
+    uint32_t random;
+
+    if (sys_read_file("/proc/self/uid_map", map, sizeof map) <= 0 || !strstr(map, "4294967295") ||
+        getrandom(&random, sizeof random, 0) != sizeof random)
+        return RUN_UID_FIRST;
+    return (16 + random % 16384) * RUN_UIDS_PER_SANDBOX;
+}
+
 void platform_enter(struct platform *platform, enum isolation asked)
 {
     *platform = (struct platform){
         .isolation = asked,
         .uid = getuid(),
         .gid = getgid(),
+        .first_run_uid = choose_run_uids(),
         .has_nproc_per_cell = is_kernel_at_least(5, 14),
     };
     find_cgroup(platform);

@@ -22,7 +22,6 @@
 #include "agent/sys.h"
 
 #define SPARE_FAILURES_MAX 3 /* in a row, then a language keeps no spares */
-#define UID_FIRST 50001      /* isolation uid: a uid of its own for every run */
 
 static unsigned index_of(const struct agent *agent, const struct slot *slot)
 {
@@ -44,7 +43,6 @@ void slots_init(struct agent *agent)
 {
     for (size_t i = 0; i < SLOTS_MAX; i++)
         reset(&agent->slots[i]);
-    agent->next_uid = UID_FIRST;
 }
 
 static void free_if_gone(struct slot *slot)

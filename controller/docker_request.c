@@ -15,6 +15,10 @@
 #define RUN_BYTES_MAX (INT64_C(1024) * 1024)
 #define TMPFS_BYTES_PER_INODE 4096 /* so many files, however small, as there are pages */
 #define HOSTNAME_MAX 63
+/* Where the host's memory runs out, sandboxes die before what is theirs to serve;
+ * in a sandbox, spares (500) and runs (1000) before the agent, and what starts
+ * here can be lowered by nobody in it. */
+#define OOM_SCORE_AGENT 400
 #define FILTERS_BYTES_MAX 4096
 
 /* ---- privilege ---- */
@@ -23,18 +27,29 @@
 static const char *const caps_uid[] = {"SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE", "KILL", NULL};
 static const char *const caps_none[] = {NULL};
 
-struct pd_docker_privilege pd_docker_privilege_of(enum pd_isolation isolation)
+/* FNV-1a. */
+unsigned pd_docker_agent_uid(const char *id)
 {
+    uint32_t hash = UINT32_C(2166136261);
+
+    for (; *id; id++)
+        hash = (hash ^ (unsigned char)*id) * UINT32_C(16777619);
+    return PD_DOCKER_AGENT_UID + hash % PD_DOCKER_AGENT_UIDS;
+}
+
+struct pd_docker_privilege pd_docker_privilege_of(enum pd_isolation isolation, const char *id)
+{
+    unsigned uid = pd_docker_agent_uid(id);
+
     switch (isolation) {
     case PD_ISOLATION_UID:
         return (struct pd_docker_privilege){0, 0, false, caps_uid};
     case PD_ISOLATION_CELL:
-        return (struct pd_docker_privilege){PD_DOCKER_AGENT_UID, PD_DOCKER_AGENT_UID, true,
-                                            caps_none};
+        return (struct pd_docker_privilege){uid, uid, true, caps_none};
     case PD_ISOLATION_CONTAINER:
         break;
     }
-    return (struct pd_docker_privilege){PD_DOCKER_AGENT_UID, PD_DOCKER_AGENT_UID, false, caps_none};
+    return (struct pd_docker_privilege){uid, uid, false, caps_none};
 }
 
 bool pd_docker_privilege_is_safe(const struct pd_docker_privilege *privilege)
@@ -160,7 +175,10 @@ static void set_limits(struct pd_node *host, const struct pd_pool_spec *spec)
     pd_node_set_int(host, "PidsLimit", spec->resources.pids + PD_DOCKER_PIDS_OVERHEAD);
     pd_node_set_int(host, "ShmSize", min64(spec->resources.disk_bytes, SHM_BYTES_MAX));
     add_ulimit(ulimits, "nofile", NOFILE_MAX);
-    add_ulimit(ulimits, "core", 0);
+    /* Not 0, which a core pattern that is a pipe to a program on the host ignores:
+     * of limits only 1 stops it (core(5)). */
+    add_ulimit(ulimits, "core", 1);
+    pd_node_set_int(host, "OomScoreAdj", OOM_SCORE_AGENT);
 }
 
 /* ---- confinement ---- */
@@ -282,7 +300,8 @@ static void set_hostname(struct pd_node *body, const char *id)
 int pd_docker_create_body(const struct pd_docker_sandbox *sandbox, struct pd_node **ret_body,
                           struct pd_err *err)
 {
-    struct pd_docker_privilege privilege = pd_docker_privilege_of(sandbox->spec->isolation);
+    struct pd_docker_privilege privilege = 
+        pd_docker_privilege_of(sandbox->spec->isolation, sandbox->id);
     char name[PD_DOCKER_CONTAINER_NAME_MAX];
     struct pd_node *body;
 

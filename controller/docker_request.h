@@ -13,7 +13,11 @@
 #include "common/store.h"
 
 #define PD_DOCKER_AGENT_PATH "/paddock/agent"
-#define PD_DOCKER_AGENT_UID 50000 /* of the agent and, mapped, of programs in cells */
+/* The agent's user, and the programs' in cells: one of so many from here on for
+ * each sandbox, since the kernel's quotas (processes, queued signals, inotify
+ * instances) count by user across containers. */
+#define PD_DOCKER_AGENT_UID 50000
+#define PD_DOCKER_AGENT_UIDS 10000
 /* The agent's own processes, its zygotes and spares count against the
  * container's pids too: this many more than the spec's are allowed. */
 #define PD_DOCKER_PIDS_OVERHEAD 64
@@ -39,8 +43,11 @@ struct pd_docker_privilege {
     const char *const *caps; /* added after ALL were dropped; NULL at the end */
 };
 
-/* For this isolation. The result is safe by pd_docker_privilege_is_safe. */
-struct pd_docker_privilege pd_docker_privilege_of(enum pd_isolation isolation);
+/* Whom the agent of this sandbox runs as, unless with isolation uid. */
+unsigned pd_docker_agent_uid(const char *id);
+
+/* Of a sandbox of this isolation. It is safe by pd_docker_privilege_is_safe. */
+struct pd_docker_privilege pd_docker_privilege_of(enum pd_isolation isolation, const char *id);
 
 /* uid 0 with an unmasked /proc could write core_pattern and run on the host. */
 bool pd_docker_privilege_is_safe(const struct pd_docker_privilege *privilege);

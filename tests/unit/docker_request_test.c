@@ -35,6 +35,25 @@ static struct pd_node *body_of(struct pd_pool_spec *spec, bool cgroup_v2, const 
     return body;
 }
 
+#define UID "59284" /* of py-1 */
+
+static void test_users_differ(void **state)
+{
+    unsigned seen[64];
+    char id[16];
+    size_t same = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < PD_COUNT(seen); i++) {
+        snprintf(id, sizeof id, "py-%u", i);
+        seen[i] = pd_docker_agent_uid(id);
+        assert_in_range(seen[i], PD_DOCKER_AGENT_UID, PD_DOCKER_AGENT_UID + PD_DOCKER_AGENT_UIDS - 1);
+        for (unsigned j = 0; j < i; j++)
+            same += seen[i] == seen[j];
+    }
+    assert_in_range(same, 0, 3);
+}
+
 /* A member, found by its path, as JSON. */
 static void assert_json(const struct pd_node *node, const char *path, const char *want)
 {
@@ -106,7 +125,8 @@ static void test_what_all_have(void **state)
         assert_json(body, "HostConfig|CgroupnsMode", NULL);
         assert_json(body, "HostConfig|Ulimits",
                     "[{\"Name\":\"nofile\",\"Soft\":4096,\"Hard\":4096},"
-                    "{\"Name\":\"core\",\"Soft\":0,\"Hard\":0}]");
+                    "{\"Name\":\"core\",\"Soft\":1,\"Hard\":1}]");
+        assert_json(body, "HostConfig|OomScoreAdj", "400");
         assert_json(body, "HostConfig|Mounts",
                     "[{\"Type\":\"volume\",\"Source\":\"paddock-agent-1\",\"Target\":\"/paddock\","
                     "\"ReadOnly\":true,\"VolumeOptions\":{\"NoCopy\":true}}]");
@@ -133,7 +153,7 @@ static void test_tmpfs(void **state)
     for (size_t i = 0; i < PD_COUNT(paths); i++) {
         assert_tmpfs(body, paths[i], "nosuid,nodev,");
         assert_tmpfs(body, paths[i], "nr_inodes=");
-        assert_tmpfs(body, paths[i], "uid=50000,gid=50000");
+        assert_tmpfs(body, paths[i], "uid=" UID ",gid=" UID);
         assert_tmpfs(body, paths[i], i < 3 ? "size=16777216" : "size=1048576");
         assert_tmpfs(body, paths[i], i < 2 ? ",exec," : ",noexec,");
         assert_tmpfs(body, paths[i], i == 0 || i == 3 ? "mode=0700" : "mode=1777");
@@ -147,7 +167,7 @@ static void test_cell(void **state)
     pd_autonode struct pd_node *body = body_of(spec, false, NULL, NULL);
 
     (void)state;
-    assert_json(body, "User", "\"50000:50000\"");
+    assert_json(body, "User", "\"" UID ":" UID "\"");
     assert_json(body, "HostConfig|CapAdd", "[]");
     assert_json(body, "HostConfig|MaskedPaths", "[]");
     assert_json(body, "HostConfig|ReadonlyPaths", "[]");
@@ -174,7 +194,7 @@ static void test_container(void **state)
     pd_autonode struct pd_node *body = body_of(spec, false, NULL, NULL);
 
     (void)state;
-    assert_json(body, "User", "\"50000:50000\"");
+    assert_json(body, "User", "\"" UID ":" UID "\"");
     assert_json(body, "HostConfig|CapAdd", "[]");
     assert_json(body, "HostConfig|MaskedPaths", NULL);
     assert_json(body, "HostConfig|ReadonlyPaths", NULL);
@@ -223,13 +243,13 @@ static void test_privileges_are_safe(void **state)
 
     (void)state;
     for (size_t i = 0; i < PD_COUNT(isolations); i++) {
-        privilege = pd_docker_privilege_of(isolations[i]);
+        privilege = pd_docker_privilege_of(isolations[i], "py-1");
         assert_true(pd_docker_privilege_is_safe(&privilege));
     }
-    privilege = pd_docker_privilege_of(PD_ISOLATION_UID);
+    privilege = pd_docker_privilege_of(PD_ISOLATION_UID, "py-1");
     privilege.proc_unmasked = true;
     assert_false(pd_docker_privilege_is_safe(&privilege));
-    privilege = pd_docker_privilege_of(PD_ISOLATION_CELL);
+    privilege = pd_docker_privilege_of(PD_ISOLATION_CELL, "py-1");
     privilege.uid = 0;
     assert_false(pd_docker_privilege_is_safe(&privilege));
 }
@@ -295,6 +315,7 @@ int main(void)
         cmocka_unit_test(test_cell),          cmocka_unit_test(test_uid),
         cmocka_unit_test(test_container),     cmocka_unit_test(test_host_that_has_more),
         cmocka_unit_test(test_image_volumes), cmocka_unit_test(test_privileges_are_safe),
+        cmocka_unit_test(test_users_differ),
         cmocka_unit_test(test_refused),       cmocka_unit_test(test_long_names),
         cmocka_unit_test(test_filters),
     };
