@@ -17,6 +17,7 @@
 #include "common/yaml.h"
 
 #define HEADER_BYTES 512 /* longest header value that is looked at */
+#define DRAIN_LOOK_MS 20
 #define EXECUTE_SCHEMA "api/schemas/execute.yaml"
 
 struct pd_api {
@@ -221,7 +222,11 @@ static void on_soon(uv_timer_t *timer)
 {
     struct pd_api *api = timer->data;
 
-    if (pd_dispatch_busy(api->context.dispatch) == 0)
+    if (pd_dispatch_busy(api->context.dispatch) > 0)
+        return; /* idleness will be told again */
+    if (pd_server_writing(api->server) > 0)
+        uv_timer_start(&api->soon, on_soon, DRAIN_LOOK_MS, 0);
+    else
         tell_drained(api);
 }
 

@@ -31,6 +31,7 @@
 
 #define AHEAD_BYTES_MAX (PD_HEAD_BYTES_MAX + PD_READ_BYTES)
 #define REPLY_HEAD_BYTES 1024
+#define RETRY_AFTER_S 5
 #define REPLY_HEADERS_BYTES 256
 #define DISCARD_BYTES_MAX (64u * 1024) /* of an unwanted body that keeps the connection */
 
@@ -51,13 +52,29 @@ static void on_closed(uv_handle_t *handle)
     free(conn);
 }
 
+static void leave_writing(struct pd_exchange *conn)
+{
+    if (conn->state == PD_CONN_WRITING)
+        conn->server->n_writing--;
+}
+
+/* What has come of the body so far is not wanted any more. */
+static void drop_body(struct pd_exchange *conn)
+{
+    conn->server->bodies_bytes -= conn->body.len;
+    pd_buf_fini(&conn->body);
+}
+
 void pd_conn_close(struct pd_exchange *conn)
 {
     void (*gone)(void *arg) = conn->gone;
 
     if (conn->state == PD_CONN_CLOSING)
         return;
+    leave_writing(conn);
     conn->state = PD_CONN_CLOSING;
+    conn->server->n_open--;
+    drop_body(conn);
     pd_deadline_clear(&conn->deadline);
     uv_close((uv_handle_t *)&conn->tcp, on_closed);
     if (gone && !conn->replied)
@@ -149,10 +166,12 @@ static void resume(struct pd_exchange *conn);
 /* The answer is with the kernel: on to the next request, if there may be one. */
 static void finish(struct pd_exchange *conn)
 {
+    leave_writing(conn);
+    conn->state = PD_CONN_HEAD; /* what is left of a refused body is taken off first */
     free(PD_STEAL(conn->reply_head));
     free(PD_STEAL(conn->path));
     pd_buf_fini(&conn->reply);
-    pd_buf_fini(&conn->body);
+    drop_body(conn);
     if (!conn->keep_alive) {
         if (is_body_unread(conn) || conn->in.len > 0)
             linger(conn);
@@ -164,7 +183,6 @@ static void finish(struct pd_exchange *conn)
     conn->gone = NULL;
     conn->key_id = NULL;
     conn->replied = false;
-    conn->state = PD_CONN_HEAD; /* body_left of a refused body is taken off first */
     conn->head_from = 0;
     set_clock(conn, PD_CLOCK_IDLE);
     if (!conn->processing) {
@@ -199,6 +217,7 @@ static void write_rest(struct pd_exchange *conn, uv_buf_t *bufs, size_t written)
         bufs[0].base = conn->reply_head;
     }
     conn->state = PD_CONN_WRITING;
+    conn->server->n_writing++;
     conn->queued = bufs[0].len + bufs[1].len;
     conn->write.data = conn;
     set_clock(conn, PD_CLOCK_WRITE);
@@ -426,6 +445,7 @@ static void body_complete(struct pd_exchange *conn)
 {
     struct pd_buf body = conn->body;
 
+    conn->server->bodies_bytes -= body.len;
     conn->body = (struct pd_buf){.max = 0};
     conn->state = PD_CONN_RUNNING;
     pd_deadline_clear(&conn->deadline);
@@ -439,9 +459,19 @@ static bool is_body_complete(const struct pd_exchange *conn)
     return conn->state == PD_CONN_BODY && !is_body_unread(conn);
 }
 
+static void refuse_busy(struct pd_exchange *conn)
+{
+    conn->keep_alive = false;
+    pd_exchange_problem(
+        conn, &(struct pd_problem_details){.status = 503,
+                                           .detail = "too many large requests are on their way",
+                                           .retry_after_s = RETRY_AFTER_S});
+}
+
 static size_t take_body(struct pd_exchange *conn, const char *data, size_t len)
 {
     size_t used = conn->body_left < len ? (size_t)conn->body_left : len;
+    size_t before = conn->body.len;
     int rc;
 
     if (conn->chunked) {
@@ -450,8 +480,11 @@ static size_t take_body(struct pd_exchange *conn, const char *data, size_t len)
         rc = pd_buf_add(&conn->body, data, used, NULL);
         conn->body_left -= used;
     }
+    conn->server->bodies_bytes += conn->body.len - before;
     if (rc == PD_LIMIT)
         refuse(conn, 413, "the body is too long");
+    else if (conn->server->bodies_bytes > conn->server->limits.bodies_bytes)
+        refuse_busy(conn);
     else if (rc < 0)
         refuse(conn, 400, "the body's chunks are not well-formed");
     else if (uv_now(conn->server->loop) - conn->body_since_ms <
@@ -636,6 +669,7 @@ void pd_conn_open(struct pd_server *server, int fd)
         conn->next->prev = conn;
     server->conns = conn;
     server->n_conns++;
+    server->n_open++;
     if (uv_tcp_open(&conn->tcp, fd) < 0) {
         close(fd);
         pd_conn_close(conn);

@@ -82,7 +82,10 @@ struct pd_server {
     struct pd_deadlines deadlines;
     struct pd_exchange *conns; /* all of them */
     size_t n_conns;
+    size_t n_open; /* of those, not closing */
+    size_t n_writing;
     size_t conns_max;
+    size_t bodies_bytes; /* held by bodies that are not complete yet */
     void (*on_request)(void *arg, struct pd_exchange *exchange);
     void *arg;
     time_t date_of;

@@ -79,6 +79,13 @@ void pd_deadline_clear(struct pd_deadline *deadline)
     deadline->next = deadline->prev = NULL;
 }
 
+struct pd_deadline *pd_deadline_first(struct pd_deadlines *set, unsigned kind)
+{
+    struct pd_deadline *head = &set->queues[kind];
+
+    return head->next == head ? NULL : head->next;
+}
+
 bool pd_deadline_is_set(const struct pd_deadline *deadline)
 {
     return deadline->next != NULL;

@@ -42,5 +42,7 @@ void pd_deadlines_close(struct pd_deadlines *set, uv_close_cb closed);
 void pd_deadline_set(struct pd_deadlines *set, struct pd_deadline *deadline, unsigned kind);
 void pd_deadline_clear(struct pd_deadline *deadline); /* fine when not set */
 bool pd_deadline_is_set(const struct pd_deadline *deadline);
+/* The one of a kind that is due first, NULL when none is set. */
+struct pd_deadline *pd_deadline_first(struct pd_deadlines *set, unsigned kind);
 
 #endif

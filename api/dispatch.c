@@ -40,6 +40,7 @@ struct pd_job {
     struct ring in_order; /* while waiting: of all, by arrival; while running: of all */
     char key_id[PD_KEY_ID_MAX];
     const struct pd_run_request *run;
+    size_t bytes;
     const struct pd_job_events *events; /* NULL: canceled, nobody listens */
     void *arg;
     struct pd_time submitted;
@@ -79,6 +80,7 @@ struct pd_dispatch {
     struct queue *queues;
     uv_timer_t timer; /* the earliest deadline of a waiting job */
     size_t busy;
+    size_t waiting_bytes;
     bool closing;
     char sentence[PD_REASON_MAX + PD_POOL_NAME_MAX + 64];
     void (*idle)(void *arg);
@@ -275,6 +277,7 @@ static void job_wait(struct pd_job *job)
     job->line = line;
     line->count++;
     job->queue->n_waiting++;
+    job->dispatch->waiting_bytes += job->bytes;
 }
 
 static void job_leave(struct pd_job *job)
@@ -284,6 +287,7 @@ static void job_leave(struct pd_job *job)
     ring_remove(&job->in_line);
     ring_remove(&job->in_order);
     job->queue->n_waiting--;
+    job->dispatch->waiting_bytes -= job->bytes;
     job->line = NULL;
     if (--line->count == 0) {
         ring_remove(&line->in_lines);
@@ -512,6 +516,8 @@ static bool is_idle_elsewhere(struct pd_dispatch *dispatch, const char *pool)
  * its owner, who may change the queue: so the walk ends there, too.) */
 static bool pump_one(struct pd_dispatch *dispatch, struct queue *queue)
 {
+    struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
+    bool passed_over = false;
     struct pd_err err;
 
     for (struct ring *at = queue->lines.next; at != &queue->lines; at = at->next) {
@@ -520,8 +526,12 @@ static bool pump_one(struct pd_dispatch *dispatch, struct queue *queue)
         bool has_more = line->count > 1;
         int starts = job->starts;
         int rc = job_try(job, &err);
-        if (rc == PD_NOT_FOUND && job->starts == starts)
+        if (rc == PD_NOT_FOUND && job->starts == starts) {
+            passed_over = true;
             continue;
+        }
+        if (passed_over && pool)
+            pool->demand.no_sandbox_for_key++; /* what was free serves another key */
         if (has_more) {
             ring_remove(&line->in_lines);
             ring_append(&queue->lines, &line->in_lines);
@@ -682,6 +692,7 @@ static struct pd_job *job_new(struct pd_dispatch *dispatch, struct queue *queue,
     job->queue = queue;
     pd_strcpy(job->key_id, sizeof job->key_id, request->key_id);
     job->run = request->run;
+    job->bytes = request->bytes;
     job->events = events;
     job->arg = arg;
     job->submitted = pd_time_now();
@@ -695,6 +706,8 @@ static int enqueue(struct pd_dispatch *dispatch, struct pd_pool *pool, struct pd
 
     if (rc < 0)
         return rc;
+    if (dispatch->waiting_bytes + job->bytes > PD_DISPATCH_WAITING_BYTES_MAX)
+        return pd_err_set(err, PD_UNAVAILABLE, "too many large runs are waiting");
     if (is_idle_elsewhere(dispatch, job->queue->pool))
         pool->demand.no_sandbox_for_key++;
     job_wait(job);

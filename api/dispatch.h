@@ -17,6 +17,8 @@
 #include "common/link.h"
 #include "common/store.h"
 
+#define PD_DISPATCH_WAITING_BYTES_MAX (256u * 1024 * 1024) /* of all pools' waiting runs */
+
 /* What the dispatcher needs of links: the real ones, or a test's. Every member
  * is set. */
 struct pd_dispatch_links {
@@ -51,6 +53,7 @@ struct pd_job_request {
     const char *pool;
     const char *key_id;
     const struct pd_run_request *run; /* borrowed until ended, failed or canceled */
+    size_t bytes;                     /* of memory that it keeps while it waits */
 };
 
 struct pd_dispatch;

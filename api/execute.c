@@ -383,6 +383,7 @@ static void start(struct pd_api_context *api, struct pd_exchange *exchange,
         .pool = request->pool,
         .key_id = pd_exchange_key_id(exchange),
         .run = &request->run,
+        .bytes = request->bytes,
     };
     struct pd_err err;
     int retry_after_s;

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
-#include <openssl/sha.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,10 +14,14 @@
 
 #define ID_DIGITS 12
 
+#define DIGEST_BYTES 32
+
 /* One key today; the table grows when keys can be added. */
 struct pd_keys {
     char id[ID_DIGITS + 1];
-    unsigned char digest[SHA256_DIGEST_LENGTH];
+    unsigned char digest[DIGEST_BYTES];
+    EVP_MD *sha256; /* looked up once: that takes longer than a digest */
+    EVP_MD_CTX *hash;
 };
 
 static int check_text(const char *text, const char *what, struct pd_err *err)
@@ -90,9 +94,17 @@ int pd_keys_load(const char *state_dir, char ret_text[static PD_KEY_TEXT_MAX + 1
     return rc < 0 ? rc : read_key(path, ret_text, err);
 }
 
+static void digest(const struct pd_keys *keys, const char *text, size_t len,
+                   unsigned char out[static DIGEST_BYTES])
+{
+    if (!EVP_DigestInit_ex(keys->hash, keys->sha256, NULL) ||
+        !EVP_DigestUpdate(keys->hash, text, len) || !EVP_DigestFinal_ex(keys->hash, out, NULL))
+        abort(); /* SHA-256 of a few bytes of memory does not fail */
+}
+
 static void set_key(struct pd_keys *keys, const char *text)
 {
-    SHA256((const unsigned char *)text, strlen(text), keys->digest);
+    digest(keys, text, strlen(text), keys->digest);
     for (size_t i = 0; i < ID_DIGITS / 2; i++)
         snprintf(keys->id + 2 * i, 3, "%02x", keys->digest[i]);
 }
@@ -111,6 +123,10 @@ int pd_keys_open(const char *state_dir, const char *env_key, struct pd_keys **re
     if (rc < 0)
         return rc;
     keys = PD_NEW(struct pd_keys);
+    keys->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    keys->hash = EVP_MD_CTX_new();
+    if (!keys->sha256 || !keys->hash)
+        abort(); /* an OpenSSL without SHA-256 */
     set_key(keys, env_key && *env_key ? env_key : text);
     pd_wipe(text, sizeof text);
     *ret_keys = keys;
@@ -121,18 +137,20 @@ void pd_keys_free(struct pd_keys *keys)
 {
     if (!keys)
         return;
+    EVP_MD_CTX_free(keys->hash);
+    EVP_MD_free(keys->sha256);
     pd_wipe(keys, sizeof *keys);
     free(keys);
 }
 
 const char *pd_keys_check(const struct pd_keys *keys, const char *text, size_t len)
 {
-    unsigned char digest[SHA256_DIGEST_LENGTH];
+    unsigned char presented[DIGEST_BYTES];
 
     if (len == 0 || len > PD_KEY_TEXT_MAX)
         return NULL;
-    SHA256((const unsigned char *)text, len, digest);
-    return CRYPTO_memcmp(digest, keys->digest, sizeof digest) == 0 ? keys->id : NULL;
+    digest(keys, text, len, presented);
+    return CRYPTO_memcmp(presented, keys->digest, sizeof presented) == 0 ? keys->id : NULL;
 }
 
 size_t pd_keys_count(const struct pd_keys *keys)

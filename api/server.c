@@ -13,6 +13,7 @@
 
 const struct pd_server_limits pd_server_limits_default = {
     .connections_max = 16384,
+    .bodies_bytes = 256u * 1024 * 1024,
     .head_ms = 10000,
     .idle_ms = 75000,
     .body_idle_ms = 10000,
@@ -31,14 +32,26 @@ static void refuse_connection(int fd)
     close(fd);
 }
 
+/* Whoever says nothing for longest makes room for one who may. */
+static bool make_room(struct pd_server *server)
+{
+    struct pd_deadline *idle = pd_deadline_first(&server->deadlines, PD_CLOCK_IDLE);
+
+    if (!idle)
+        idle = pd_deadline_first(&server->deadlines, PD_CLOCK_HEAD);
+    if (idle)
+        pd_conn_close(PD_CONTAINER_OF(idle, struct pd_exchange, deadline));
+    return idle != NULL;
+}
+
 static void on_accept(void *arg, int fd)
 {
     struct pd_server *server = arg;
 
-    if (server->n_conns >= server->conns_max)
-        refuse_connection(fd);
-    else
+    if (server->n_open < server->conns_max || make_room(server))
         pd_conn_open(server, fd);
+    else
+        refuse_connection(fd);
 }
 
 static void on_deadline(void *arg, struct pd_deadline *deadline)
@@ -101,6 +114,11 @@ int pd_server_port(const struct pd_server *server)
 size_t pd_server_connections(const struct pd_server *server)
 {
     return server->n_conns;
+}
+
+size_t pd_server_writing(const struct pd_server *server)
+{
+    return server->n_writing;
 }
 
 /* ---- the end ---- */

@@ -21,7 +21,8 @@
 
 /* What a connection may cost. All durations in milliseconds. */
 struct pd_server_limits {
-    int connections_max;   /* more are answered 503 and closed */
+    int connections_max;   /* one more takes the place of the one that is idle longest */
+    size_t bodies_bytes;   /* of all bodies that are on their way; then 503 */
     int64_t head_ms;       /* from accept, or a head's first byte, to its end */
     int64_t idle_ms;       /* between requests */
     int64_t body_idle_ms;  /* between two pieces of a body: then 408 */
@@ -48,6 +49,8 @@ int pd_server_open(const struct pd_server_config *config, struct pd_server **ret
                    struct pd_err *err);
 int pd_server_port(const struct pd_server *server);
 size_t pd_server_connections(const struct pd_server *server);
+/* How many answers are still on their way out. */
+size_t pd_server_writing(const struct pd_server *server);
 /* Hangs up on everybody (`gone` fires where an answer was due); `closed` fires
  * once from the loop. */
 void pd_server_close(struct pd_server *server, void (*closed)(void *arg), void *arg);

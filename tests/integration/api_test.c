@@ -151,6 +151,7 @@ static void put_sandboxes(struct rig *rig)
 
 static const struct pd_server_limits test_limits = {
     .connections_max = 12000,
+    .bodies_bytes = 3u << 20,
     .head_ms = 1500,
     .idle_ms = 1500,
     .body_idle_ms = 400,
@@ -1074,6 +1075,33 @@ static void test_hang_up_while_waiting(void **state)
     wait_for(&rig->idle, SANDBOXES);
 }
 
+/* Bodies that are on their way count together: 413 is for one, 503 for many. */
+static void test_many_large_bodies(void **state)
+{
+    static char block[1 << 20];
+    struct reply reply;
+    int refused = 0;
+    int fds[4];
+
+    memset(block, ' ', sizeof block);
+    for (size_t i = 0; i < PD_COUNT(fds); i++) {
+        fds[i] = dial(*state);
+        send_text(fds[i], "POST /execute HTTP/1.1\r\nHost: x\r\nX-API-Key: " KEY
+                          "\r\n"
+                          "Content-Type: application/json\r\nContent-Length: 1100000\r\n\r\n");
+        send_all(fds[i], block, sizeof block);
+    }
+    for (size_t i = 0; i < PD_COUNT(fds); i++) {
+        assert_true(receive(fds[i], &reply));
+        assert_true(reply.status == 503 || reply.status == 408);
+        refused += reply.status == 503 && strstr(reply.head, "Retry-After: ");
+        reply_fini(&reply);
+        close(fds[i]);
+    }
+    assert_int_equal(refused, 1);
+    pd_node_free(run(*state, "{\"code\":\"print again\"}"));
+}
+
 static void test_full_queue(void **state)
 {
     struct rig *rig = *state;
@@ -1215,6 +1243,7 @@ int main(void)
         cmocka_unit_test(test_hang_up_frees_the_sandbox),
         cmocka_unit_test(test_hang_up_of_a_pipeliner),
         cmocka_unit_test(test_hang_up_while_waiting),
+        cmocka_unit_test(test_many_large_bodies),
         cmocka_unit_test(test_full_queue),
         cmocka_unit_test(test_no_sandbox_in_time),
         cmocka_unit_test(test_health),
@@ -1224,5 +1253,6 @@ int main(void)
     };
 
     raise_files();
+    signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests_name("api", tests, rig_open, rig_close);
 }
