@@ -23,6 +23,9 @@
 #include "controller/census.h"
 #include "controller/condition.h"
 
+/* An idle sandbox is offered to the runs that wait well within this. */
+#define REFUSED_AFTER_MS 50
+
 /* ---- small questions ---- */
 
 static int min_of(int a, int b)
@@ -141,10 +144,24 @@ static void size_up(struct pd_census *census)
 
 /* ---- make room for another key ---- */
 
-/* Runs that wait because the idle sandboxes serve other keys. */
-static int waiting_for_room(const struct pd_census *census)
+/* Idle ones that are bound to a key, though runs wait: they were offered to
+ * those, at the latest a moment ago, so those must be runs of other keys. */
+static int refused(struct pd_census *census)
 {
-    return min_of(census->view->blocked, census->view->queued);
+    int count = 0;
+
+    for (size_t i = 0; census->view->queued > 0 && i < census->n; i++) {
+        const struct pd_census_entry *entry = &census->entries[i];
+        count += pd_census_entry_is_idle(entry) && entry->member->bound && !entry->outdated &&
+                 pd_census_is_past(census, entry->member->phase_since, REFUSED_AFTER_MS);
+    }
+    return count;
+}
+
+/* Runs that wait because the sandboxes there are serve other keys. */
+static int waiting_for_room(struct pd_census *census)
+{
+    return min_of(max_of(census->view->blocked, refused(census)), census->view->queued);
 }
 
 /* Sandboxes that such runs can hope for. */
@@ -186,9 +203,34 @@ static struct pd_census_entry *longest_idle_bound(struct pd_census *census)
     return longest;
 }
 
+static struct pd_census_entry *oldest_busy(struct pd_census *census)
+{
+    for (size_t i = 0; i < census->n; i++) {
+        struct pd_census_entry *entry = &census->entries[i];
+        if (entry->live && entry->member->phase == PD_SANDBOX_CLAIMED)
+            return entry;
+    }
+    return NULL;
+}
+
 static int existing(const struct pd_census *census)
 {
     return (int)census->n + census->view->expected;
+}
+
+/* One sandbox less that serves another key: an idle one, or a busy one after
+ * its run, so that a key whose runs never pause does not keep the others out. */
+static bool give_up_one(struct pd_census *census)
+{
+    struct pd_census_entry *idle = longest_idle_bound(census);
+    struct pd_census_entry *busy = idle ? NULL : oldest_busy(census);
+    size_t before = census->plan->n_actions;
+
+    if (idle)
+        pd_census_destroy(census, idle, PD_WHY_OTHER_KEY);
+    else if (busy)
+        pd_census_retire(census, busy, PD_WHY_OTHER_KEY);
+    return census->plan->n_actions > before;
 }
 
 static void make_room(struct pd_census *census)
@@ -200,14 +242,8 @@ static void make_room(struct pd_census *census)
 
     if (waiting == 0)
         return;
-    while (census->live + missing > spec->max_size && !census->failing) {
-        struct pd_census_entry *entry = longest_idle_bound(census);
-        size_t before = census->plan->n_actions;
-        if (entry)
-            pd_census_destroy(census, entry, PD_WHY_OTHER_KEY);
-        if (census->plan->n_actions == before)
-            break;
-    }
+    while (census->live + missing > spec->max_size && !census->failing && give_up_one(census))
+        continue;
     more = min_of(kept_by_keys(census) + waiting, spec->max_size);
     census->target = max_of(census->target, more);
     census->plan->wanted = census->target;
@@ -255,12 +291,12 @@ static int surge(const struct pd_census *census)
 }
 
 /* What was needed within scaleDownAfter is kept, though it would not be created;
- * and while runs wait for want of room, whatever there is room for. */
+ * and while runs wait nothing is taken down that there is room for. */
 static int to_keep(const struct pd_census *census)
 {
     int peak = max_of(census->view->peak_needed, census->plan->needed);
 
-    if (waiting_for_room(census) > 0)
+    if (census->view->queued > 0)
         return census->spec->max_size;
     return min_of(max_of(census->target, size_for(census->spec, peak)) + surge(census),
                   census->spec->max_size);

@@ -49,7 +49,7 @@ struct pd_view {
     int peak_in_use;  /* most sandboxes in use at once during the last scaleDownAfter */
     int peak_needed;  /* greatest plan.needed of that time */
     int queued;       /* runs waiting */
-    int blocked;      /* of these: because the idle sandboxes serve other keys */
+    int blocked;       /* runs known to wait although sandboxes were free, for other keys */
     int64_t wait_ms;  /* what a run that joins the queue must expect */
     int64_t start_ms; /* what a sandbox takes from its creation until it is warm */
     const struct pd_growth *growth;

@@ -13,6 +13,9 @@ static const int64_t start_guess_ms[] = {
     [PD_PROVIDER_ECS] = 60 * 1000,
 };
 
+/* How long a run that was passed over is taken to wait still. */
+#define REFUSAL_COUNTS_MS 200
+
 struct pd_pool_state *pd_pool_state_of(struct pd_pool *pool)
 {
     struct pd_pool_state *state = pool->controller_data;
@@ -60,18 +63,21 @@ static struct pd_view_member *view_members(struct pd_store *store, const struct 
     return members;
 }
 
-/* Runs that wait although sandboxes are idle, for those serve other keys. */
-static void note_blocked(struct pd_pool_state *state, const struct pd_demand *demand)
+/* Whether, a moment ago, a run was passed over because what was free served
+ * other keys. While it waits it is passed over again and again. */
+static bool note_refusals(struct pd_controller *controller, struct pd_pool *pool,
+                          struct pd_time now)
 {
-    uint64_t refused = demand->no_sandbox_for_key - state->refused_seen;
+    struct pd_pool_state *state = pd_pool_state_of(pool);
+    struct pd_time until = pd_time_add_ms(state->refused_at, REFUSAL_COUNTS_MS);
 
-    state->refused_seen = demand->no_sandbox_for_key;
-    if (demand->queued == 0)
-        state->blocked = 0;
-    else if (refused > 0 && state->blocked < demand->queued)
-        state->blocked = refused > (uint64_t)(demand->queued - state->blocked)
-                             ? demand->queued
-                             : state->blocked + (int)refused;
+    if (pool->demand.no_sandbox_for_key != state->refused_seen)
+        until = pd_time_add_ms(state->refused_at = now, REFUSAL_COUNTS_MS);
+    state->refused_seen = pool->demand.no_sandbox_for_key;
+    if (!pd_time_is_set(state->refused_at) || !pd_time_before(now, until))
+        return false;
+    pd_controller_enqueue_at(controller, pool->spec->name, until);
+    return true;
 }
 
 static int count_claimed(struct pd_store *store, const char *pool)
@@ -114,7 +120,7 @@ static struct pd_view view_of(struct pd_controller *controller, struct pd_pool *
         .peak_in_use = pd_peak_value(&state->in_use, now),
         .peak_needed = pd_peak_value(&state->needed, now),
         .queued = demand->queued,
-        .blocked = state->blocked,
+        .blocked = note_refusals(controller, pool, now),
         .wait_ms = waited_longer ? demand->oldest_wait_ms : demand->expected_wait_ms,
         .start_ms = state->start_ms,
         .growth = &state->growth,
@@ -284,7 +290,6 @@ void pd_reconcile_pool(struct pd_controller *controller, const char *name)
     pd_peak_set_window(&state->in_use, pool->spec->scale_down_after_ms, now);
     pd_peak_set_window(&state->needed, pool->spec->scale_down_after_ms, now);
     pd_peak_note(&state->in_use, now, count_claimed(controller->store, name));
-    note_blocked(state, &pool->demand);
     view = view_of(controller, pool, now);
     pd_decide(pool->spec, &view, now, &plan);
     pd_peak_note(&state->needed, now, plan.needed);

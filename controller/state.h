@@ -48,7 +48,7 @@ struct pd_pool_state {
     struct pd_growth growth;
     int64_t start_ms;                        /* moving average from creation to warm */
     uint64_t refused_seen;                   /* pd_demand.no_sandbox_for_key at the last look */
-    int blocked;                             /* queued runs that no idle sandbox may serve */
+    struct pd_time refused_at;               /* when that last grew */
     char ready_hash[PD_TEMPLATE_HASH_BYTES]; /* the template that the provider is ready for */
     char hello_hash[PD_TEMPLATE_HASH_BYTES]; /* the template that pd_pool.hello speaks of */
     bool preparing;

@@ -129,10 +129,16 @@ mutate "makes no room for another key" \
     's/^    make_room(census);//'
 mutate "gives up sandboxes for another key though there is room" \
     's/while (census->live + missing > spec->max_size/while (missing-- > 0/'
+mutate "gives up more than wait" \
+    's/return min_of(max_of(census->view->blocked, refused(census)), census->view->queued);/return max_of(census->view->blocked, refused(census));/'
+mutate "gives up what is being given out" \
+    's/pd_census_is_past(census, entry->member->phase_since, REFUSED_AFTER_MS);/true;/'
+mutate "lets a key that never pauses keep the others out" \
+    's/struct pd_census_entry \*busy = idle ? NULL : oldest_busy(census);/struct pd_census_entry *busy = NULL;/'
 mutate "gives up the wrong one for another key" \
     's/pd_time_before(entry->member->phase_since, longest->member->phase_since)/pd_time_before(longest->member->phase_since, entry->member->phase_since)/'
 mutate "gives up working ones for another key while new ones fail" \
-    's/> spec->max_size \&\& !census->failing) {/> spec->max_size) {/'
+    's/> spec->max_size \&\& !census->failing \&\&/> spec->max_size \&\&/'
 mutate "the order of observation decides" \
     's/^    qsort(census->entries.*//'
 mutate "a lowered maxSize does not reach the busy ones" \

@@ -26,6 +26,7 @@
  * followed by any of:
  *   !  spent      ~ of an earlier template    @ serves one key    $ too old
  *   %  in its phase for longer than a start may take
+ *   &  in its phase since just now
  * and are numbered from 0. A plan is written "+n" for creations, "-i:why" for
  * the destruction and "^i:why" for the retirement of member i, in order. */
 struct row {
@@ -142,17 +143,28 @@ static const struct row rows[] = {
      .failures = 1, .pausing = true, .needed = 3},
 
     {.what = "another key waits: with room one is made", .members = "W@W@W@", .plan = "+1",
-     .queued = 1, .blocked = 1},
+     .queued = 1},
     {.what = "another key waits: without room the longest idle goes", .members = "W@W@W@",
-     .plan = "-0:key", .queued = 1, .blocked = 1, .min = 3, .max = 3, .idle = 0},
-    {.what = "another key waits: and no other while that one ends", .members = "TW@W@",
-     .plan = "", .queued = 1, .blocked = 1, .min = 3, .max = 3, .idle = 0},
+     .plan = "-0:key", .queued = 1, .min = 3, .max = 3, .idle = 0},
+    {.what = "another key waits: unless it can still be given what is idle",
+     .members = "W@&W@&W@&", .plan = "", .queued = 1, .min = 3, .max = 3, .idle = 0},
+    {.what = "another key waits: and no other goes while that one ends", .members = "TW@W@",
+     .plan = "", .queued = 1, .min = 3, .max = 3, .idle = 0},
+    {.what = "another key waits: as many go as runs wait", .members = "W@W@W@",
+     .plan = "-0:key -1:key", .queued = 2, .min = 3, .max = 3, .idle = 0},
     {.what = "another key waits: one that starts will do", .members = "sW@W@", .plan = "",
-     .queued = 1, .blocked = 1, .min = 3, .max = 3, .idle = 0},
+     .queued = 1, .min = 3, .max = 3, .idle = 0},
     {.what = "another key waits: an idle one of nobody's will do", .members = "WW@W@",
-     .plan = "", .queued = 1, .blocked = 1, .min = 3, .max = 3, .idle = 0},
-    {.what = "another key waited, but does no more", .members = "W@W@W@", .plan = "",
-     .blocked = 1, .min = 3, .max = 3, .idle = 0},
+     .plan = "", .queued = 1, .min = 3, .max = 3, .idle = 0},
+    {.what = "another key was passed over: without idle ones a busy one retires",
+     .members = "C@C@C@", .plan = "^0:key", .queued = 5, .blocked = 1, .min = 3, .max = 3,
+     .idle = 0},
+    {.what = "another key was passed over: and no second one", .members = "C@!C@C@", .plan = "",
+     .queued = 5, .blocked = 1, .min = 3, .max = 3, .idle = 0},
+    {.what = "runs of the keys that are served wait: nobody gives way", .members = "C@C@C@",
+     .plan = "", .queued = 5, .min = 3, .max = 3, .idle = 0},
+    {.what = "nobody waits any more", .members = "W@W@W@", .plan = "", .blocked = 1, .min = 3,
+     .max = 3, .idle = 0},
 
     {.what = "deleting: idle ones go, the claimed finish", .members = "WCsT",
      .plan = "-0:gone ^1:gone -2:gone", .deleting = true},
@@ -194,6 +206,9 @@ static size_t read_members(const char *text, struct pd_view_member *members, cha
             break;
         case '%':
             member->phase_since = (struct pd_time){1};
+            break;
+        case '&':
+            member->phase_since = (struct pd_time){(NOW_MS - 5) * PD_NS_PER_MS};
             break;
         default:
             snprintf(ids[count], sizeof ids[count], "%zu", count);

@@ -368,12 +368,40 @@ static void test_another_key_gets_a_sandbox_of_a_full_pool(void **state)
     assert_false(claim(&world, "theirs"));
     demand = &pd_store_pool(world.store, "p")->demand;
     demand->queued = 1;
-    demand->no_sandbox_for_key = 1;
     pd_store_touch(world.store, "p");
     advance(&world, 1000);
     assert_true(claim(&world, "theirs"));
     assert_int_equal(world.sim->created, 4);
     assert_in_range(world.sim->count_max, 3, 3);
+    close_world(&world);
+}
+
+/* One key keeps every sandbox busy; another's run is passed over all the time. */
+static void test_a_key_that_never_pauses_gives_way(void **state)
+{
+    struct world world;
+    struct pd_demand *demand;
+    bool served = false;
+
+    (void)state;
+    open_world(&world, 1);
+    replace_spec(&world, "aaaa", 3, 3);
+    advance(&world, 1000);
+    while (claim(&world, "ours"))
+        continue;
+    demand = &pd_store_pool(world.store, "p")->demand;
+    demand->queued = 2;
+    for (int i = 0; i < 100 && !served; i++) {
+        release(&world, 0, true);
+        served = claim(&world, "theirs");
+        if (!served && claim(&world, "ours"))
+            demand->no_sandbox_for_key++;
+        pd_store_touch(world.store, "p");
+        advance(&world, 10);
+    }
+    assert_true(served);
+    advance(&world, 1000);
+    assert_in_range(world.sim->created, 4, 5); /* not one after another */
     close_world(&world);
 }
 
@@ -897,6 +925,7 @@ int main(void)
         cmocka_unit_test(test_an_empty_pool_makes_one_for_a_queued_run),
         cmocka_unit_test(test_a_run_left_unusable_costs_its_sandbox),
         cmocka_unit_test(test_another_key_gets_a_sandbox_of_a_full_pool),
+        cmocka_unit_test(test_a_key_that_never_pauses_gives_way),
         cmocka_unit_test(test_weak_isolation_means_one_run),
         cmocka_unit_test(test_rolls_to_a_new_template),
         cmocka_unit_test(test_a_bad_template_stops_the_roll),
