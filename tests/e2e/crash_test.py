@@ -78,6 +78,39 @@ class Crash(unittest.TestCase):
             for container in foreign:
                 service.engine.remove(container)
 
+    def lost_run(self, hurt, patience):
+        """The answer to a run whose sandbox is hurt while it runs."""
+        with Service(short_form(1, 2)) as service:
+            sandbox = service.wait_sandboxes(1)[0]["Id"]
+            service.hello()
+            answers = []
+            caller = threading.Thread(target=lambda: answers.append(service.execute(
+                "import time; print('begun', flush=True); time.sleep(100)", timeout=120)))
+            caller.start()
+            time.sleep(0.5)
+            busy = [c["Id"] for c in service.sandboxes(state="running")]
+            began = time.monotonic()
+            for container in busy:
+                hurt(service.engine, container)
+            caller.join(patience)
+            self.assertTrue(answers, "no answer within %s s" % patience)
+            self.assertEqual(answers[0]["status"], "lost", answers[0])
+            self.assertFalse(answers[0]["success"])
+            self.assertIn(sandbox, busy)
+            service.hello()
+            for container in busy:
+                service.engine.call("POST", "/containers/%s/unpause" % container)
+            self.assertLessEqual(len(service.sandboxes()), 2)
+            return time.monotonic() - began
+
+    def test_container_killed_under_a_run(self):
+        self.lost_run(lambda engine, container: engine.kill(container), 10)
+
+    def test_container_frozen_under_a_run(self):
+        """It says nothing any more, and no event tells."""
+        self.lost_run(lambda engine, container: engine.call(
+            "POST", "/containers/%s/pause" % container), 60)
+
     @staticmethod
     def _some_runs(service):
         for _ in range(5):

@@ -4,9 +4,10 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 import unittest
 
-from lib.service import KEY, ROOT, Service
+from lib.service import KEY, ROOT, Service, binary
 
 
 def example():
@@ -47,6 +48,28 @@ class Readme(unittest.TestCase):
         for script in ("scripts/run_code_execution_server.sh", "scripts/test.sh"):
             self.assertIn("./" + script, text)
             self.assertTrue(os.access(os.path.join(ROOT, script), os.X_OK), script)
+
+    def test_manifests_are_right(self):
+        with open(os.path.join(ROOT, "README.md")) as file:
+            blocks = re.findall(r"```yaml\n(.*?)```", file.read(), re.S)
+        self.assertGreaterEqual(len(blocks), 2)
+        for block in blocks:
+            with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+                file.write(block)
+                file.flush()
+                done = subprocess.run([binary(), "check", file.name], stdout=subprocess.PIPE,
+                                      stderr=subprocess.STDOUT, text=True)
+            self.assertEqual(done.returncode, 0, done.stdout)
+            self.assertIn("kind: SandboxPool", done.stdout)
+
+    def test_places_that_are_named_exist(self):
+        for name in ("README.md", "docs/architecture.md", "docs/contributing.md"):
+            with open(os.path.join(ROOT, name)) as file:
+                text = file.read()
+            places = re.findall(r"`((?:agent|api|cli|common|conf|controller|crds|docs|scripts|tests)"
+                                r"/[\w./-]*)`", text) + re.findall(r"\]\((?!http)([\w./-]+)\)", text)
+            for place in places:
+                self.assertTrue(os.path.exists(os.path.join(ROOT, place)), "%s names %s" % (name, place))
 
 
 if __name__ == "__main__":
