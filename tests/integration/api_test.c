@@ -52,6 +52,7 @@ struct rig {
     uv_loop_t loop;
     uv_thread_t thread;
     uv_async_t stop;
+    uv_async_t drain;
     uv_timer_t probe;
     struct pd_store *store;
     struct pd_languages *languages;
@@ -60,7 +61,8 @@ struct rig {
     struct pd_link *links[SANDBOXES];
     int port;
     atomic_bool healthy;
-    atomic_int idle;    /* warm sandboxes, as last looked */
+    atomic_int idle; /* warm sandboxes, as last looked */
+    atomic_int drained;
     atomic_int cancels; /* of all links, likewise */
 };
 
@@ -94,6 +96,7 @@ static void on_api_closed(void *arg)
         pd_link_close(rig->links[i], NULL, NULL);
     pd_store_close(rig->store, on_store_closed, rig);
     uv_close((uv_handle_t *)&rig->stop, NULL);
+    uv_close((uv_handle_t *)&rig->drain, NULL);
     uv_close((uv_handle_t *)&rig->probe, NULL);
 }
 
@@ -102,6 +105,20 @@ static void on_stop(uv_async_t *async)
     struct rig *rig = async->data;
 
     pd_api_close(rig->api, on_api_closed, rig);
+}
+
+static void on_drained(void *arg)
+{
+    struct rig *rig = arg;
+
+    atomic_fetch_add(&rig->drained, 1);
+}
+
+static void on_drain(uv_async_t *async)
+{
+    struct rig *rig = async->data;
+
+    pd_api_drain(rig->api, on_drained, rig);
 }
 
 static bool is_healthy(void *arg, const char **ret_sentence)
@@ -185,6 +202,8 @@ static int rig_open(void **state)
     uv_loop_init(&rig->loop);
     uv_async_init(&rig->loop, &rig->stop, on_stop);
     rig->stop.data = rig;
+    uv_async_init(&rig->loop, &rig->drain, on_drain);
+    rig->drain.data = rig;
     uv_timer_init(&rig->loop, &rig->probe);
     rig->probe.data = rig;
     uv_timer_start(&rig->probe, on_probe, 0, 5);
@@ -1209,6 +1228,35 @@ static void test_lost(void **state)
     reply_fini(&reply);
 }
 
+/* What was accepted is finished, nothing else begun. The last test of all. */
+static void test_drain(void **state)
+{
+    struct rig *rig = *state;
+    pd_autofree char *slow = post_text("{\"code\":\"sleep 300\"}", NULL);
+    struct reply reply;
+    int fd = dial(rig);
+    int idle = atomic_load(&rig->idle);
+
+    send_text(fd, slow);
+    wait_for(&rig->idle, idle - 1);
+    uv_async_send(&rig->drain);
+    do {
+        exchange(rig, "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n", &reply);
+        reply_fini(&reply);
+    } while (reply.status == 200);
+    assert_int_equal(reply.status, 503);
+    execute(rig, "{\"code\":\"print x\"}", &reply);
+    assert_int_equal(reply.status, 503);
+    assert_non_null(strstr(reply.head, "Retry-After: "));
+    reply_fini(&reply);
+    assert_int_equal(atomic_load(&rig->drained), 0);
+    assert_true(receive(fd, &reply));
+    assert_int_equal(reply.status, 200);
+    reply_fini(&reply);
+    wait_for(&rig->drained, 1);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1250,6 +1298,7 @@ int main(void)
         cmocka_unit_test(test_languages),
         cmocka_unit_test(test_busy_port_names_holder),
         cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_drain),
     };
 
     raise_files();
