@@ -392,7 +392,7 @@ static void test_a_key_that_never_pauses_gives_way(void **state)
     demand = &pd_store_pool(world.store, "p")->demand;
     demand->queued = 2;
     for (int i = 0; i < 100 && !served; i++) {
-        release(&world, 0, true);
+        release(&world, (size_t)dice(&world, (int)world.n_claims), true);
         served = claim(&world, "theirs");
         if (!served && claim(&world, "ours"))
             demand->no_sandbox_for_key++;
