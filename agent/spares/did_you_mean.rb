@@ -30,7 +30,10 @@ lambda do |hook|
   # Options of a first line "#!ruby -w" are for the interpreter's start.
   exec("ruby", "main.rb", *ARGV) if script.read(2) == "#!"
   script.rewind
-  # Ruby notes this file as loaded when it is done with it: undone at that moment.
-  loaded = TracePoint.new(:c_return) { loaded.disable if $LOADED_FEATURES.delete(hook) }
-  loaded.enable
+  # Only what could not be loaded is not noted as loaded. Ruby would warn of it.
+  Warning.singleton_class.define_method(:warn) do |message, **options|
+    singleton_class.remove_method(:warn)
+    super(message, **options) unless message.include?("did_you_mean")
+  end
+  raise LoadError
 end.call(__FILE__)

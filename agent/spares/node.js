@@ -1,7 +1,8 @@
 // Keeps Node.js waiting for its program. It is required (-r) before node resolves
-// and opens its script, which it does when this is done.
+// and opens its script, which it does when this is done. Its worker threads require
+// it too, and have nothing to wait for.
 'use strict';
-{
+if (process.env.PADDOCK_SPARE) {
   const fs = require('fs');
   const parts = [];
   const part = Buffer.allocUnsafeSlow(65536);
@@ -18,6 +19,8 @@
     const at = entry.indexOf('=');
     process.env[entry.slice(0, at)] = entry.slice(at + 1);
   }
+}
+{
   process.execArgv.splice(process.execArgv.indexOf('-r'), 2);
   process._preload_modules.length = 0;
   delete require.cache[__filename];
