@@ -21,19 +21,14 @@
 
 #include <assert.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/log.h"
 #include "common/mem.h"
 
 #define AHEAD_BYTES_MAX (PD_HEAD_BYTES_MAX + PD_READ_BYTES)
-#define REPLY_HEAD_BYTES 1024
 #define RETRY_AFTER_S 5
-#define REPLY_HEADERS_BYTES 256
-#define DISCARD_BYTES_MAX (64u * 1024) /* of an unwanted body that keeps the connection */
 
 static void process(struct pd_exchange *conn);
 
@@ -81,7 +76,7 @@ void pd_conn_close(struct pd_exchange *conn)
         gone(conn->gone_arg);
 }
 
-static void set_clock(struct pd_exchange *conn, enum pd_conn_clock clock)
+void pd_conn_set_clock(struct pd_exchange *conn, enum pd_conn_clock clock)
 {
     pd_deadline_set(&conn->server->deadlines, &conn->deadline, clock);
 }
@@ -94,63 +89,11 @@ static int fd_of(const struct pd_exchange *conn)
     return fd;
 }
 
-/* ---- answering ---- */
+/* ---- after an answer ---- */
 
-static const char *date_now(struct pd_server *server)
-{
-    time_t now = time(NULL);
-    struct tm utc;
-
-    if (now != server->date_of) {
-        server->date_of = now;
-        gmtime_r(&now, &utc);
-        strftime(server->date, sizeof server->date, "%a, %d %b %Y %H:%M:%S GMT", &utc);
-    }
-    return server->date;
-}
-
-static const char *connection_header(const struct pd_exchange *conn)
-{
-    if (!conn->keep_alive)
-        return "Connection: close\r\n";
-    return conn->http10 ? "Connection: keep-alive\r\n" : "";
-}
-
-static size_t format_head(struct pd_exchange *conn, int status, const char *content_type,
-                          const char *headers, size_t body_len, char out[static REPLY_HEAD_BYTES])
-{
-    char length[48] = "";
-    int len;
-
-    if (status != 204)
-        snprintf(length, sizeof length, "Content-Length: %zu\r\n", body_len);
-    len = snprintf(out, REPLY_HEAD_BYTES,
-                   "HTTP/1.1 %d %s\r\n"
-                   "Date: %s\r\n"
-                   "%s%s%s%s%s%s"
-                   "X-Request-Id: %s\r\n"
-                   "traceparent: %s\r\n"
-                   "Cache-Control: no-store\r\n"
-                   "X-Content-Type-Options: nosniff\r\n"
-                   "\r\n",
-                   status, pd_status_title(status), date_now(conn->server),
-                   content_type ? "Content-Type: " : "", content_type ? content_type : "",
-                   content_type ? "\r\n" : "", length, connection_header(conn),
-                   headers ? headers : "", conn->trace.request_id, conn->trace.traceparent);
-    assert(len > 0 && len < REPLY_HEAD_BYTES);
-    return (size_t)len;
-}
-
-static bool is_body_unread(const struct pd_exchange *conn)
+bool pd_conn_is_body_unread(const struct pd_exchange *conn)
 {
     return conn->body_left > 0 || (conn->chunked && !pd_chunks_done(&conn->chunks));
-}
-
-static void decide_keep_alive(struct pd_exchange *conn)
-{
-    if (conn->server->closing || (is_body_unread(conn) && (conn->expects || conn->chunked ||
-                                                           conn->body_left > DISCARD_BYTES_MAX)))
-        conn->keep_alive = false;
 }
 
 static void linger(struct pd_exchange *conn)
@@ -158,13 +101,13 @@ static void linger(struct pd_exchange *conn)
     conn->state = PD_CONN_LINGERING;
     pd_buf_fini(&conn->in);
     shutdown(fd_of(conn), SHUT_WR);
-    set_clock(conn, PD_CLOCK_LINGER);
+    pd_conn_set_clock(conn, PD_CLOCK_LINGER);
 }
 
 static void resume(struct pd_exchange *conn);
 
 /* The answer is with the kernel: on to the next request, if there may be one. */
-static void finish(struct pd_exchange *conn)
+void pd_conn_finish(struct pd_exchange *conn)
 {
     leave_writing(conn);
     conn->state = PD_CONN_HEAD; /* what is left of a refused body is taken off first */
@@ -173,7 +116,7 @@ static void finish(struct pd_exchange *conn)
     pd_buf_fini(&conn->reply);
     drop_body(conn);
     if (!conn->keep_alive) {
-        if (is_body_unread(conn) || conn->in.len > 0)
+        if (pd_conn_is_body_unread(conn) || conn->in.len > 0)
             linger(conn);
         else
             pd_conn_close(conn);
@@ -184,182 +127,11 @@ static void finish(struct pd_exchange *conn)
     conn->key_id = NULL;
     conn->replied = false;
     conn->head_from = 0;
-    set_clock(conn, PD_CLOCK_IDLE);
+    pd_conn_set_clock(conn, PD_CLOCK_IDLE);
     if (!conn->processing) {
         process(conn);
         resume(conn);
     }
-}
-
-static void on_written(uv_write_t *write, int status)
-{
-    struct pd_exchange *conn = write->data;
-
-    if (conn->state == PD_CONN_CLOSING)
-        return;
-    if (status < 0)
-        pd_conn_close(conn);
-    else
-        finish(conn);
-}
-
-/* What try_write left over of bufs[0..2). */
-static void write_rest(struct pd_exchange *conn, uv_buf_t *bufs, size_t written)
-{
-    for (size_t i = 0; i < 2; i++) {
-        size_t skip = written < bufs[i].len ? written : bufs[i].len;
-        bufs[i].base += skip;
-        bufs[i].len -= skip;
-        written -= skip;
-    }
-    if (bufs[0].len > 0) {
-        conn->reply_head = pd_strndup(bufs[0].base, bufs[0].len);
-        bufs[0].base = conn->reply_head;
-    }
-    conn->state = PD_CONN_WRITING;
-    conn->server->n_writing++;
-    conn->queued = bufs[0].len + bufs[1].len;
-    conn->write.data = conn;
-    set_clock(conn, PD_CLOCK_WRITE);
-    if (uv_write(&conn->write, (uv_stream_t *)&conn->tcp, bufs, 2, on_written) < 0)
-        pd_conn_close(conn);
-}
-
-/* Send a head from the stack and a body that the connection owns. */
-static void send_reply(struct pd_exchange *conn, char *head, size_t head_len, size_t body_len)
-{
-    uv_buf_t bufs[2] = {
-        {.base = head, .len = head_len},
-        {.base = conn->reply.data, .len = body_len},
-    };
-    int n = uv_try_write((uv_stream_t *)&conn->tcp, bufs, body_len > 0 ? 2 : 1);
-
-    if (n < 0 && n != UV_EAGAIN)
-        pd_conn_close(conn);
-    else if (n == (int)(head_len + body_len))
-        finish(conn);
-    else
-        write_rest(conn, bufs, n > 0 ? (size_t)n : 0);
-}
-
-void pd_exchange_reply(struct pd_exchange *conn, int status, const char *content_type,
-                       const char *headers, struct pd_buf *body)
-{
-    char head[REPLY_HEAD_BYTES];
-    size_t body_len = body ? body->len : 0;
-    size_t head_len;
-
-    assert(!conn->replied && conn->state != PD_CONN_CLOSING);
-    conn->replied = true;
-    pd_deadline_clear(&conn->deadline);
-    decide_keep_alive(conn);
-    head_len = format_head(conn, status, content_type, headers, body_len, head);
-    if (body) {
-        conn->reply = *body;
-        *body = (struct pd_buf){.max = body->max};
-    }
-    send_reply(conn, head, head_len, conn->method == PD_METHOD_HEAD ? 0 : body_len);
-}
-
-void pd_exchange_problem(struct pd_exchange *conn, const struct pd_problem_details *details)
-{
-    struct pd_problem_details full = *details;
-    char headers[REPLY_HEADERS_BYTES] = "";
-    struct pd_buf body;
-
-    full.request_id = conn->trace.request_id;
-    if (full.retry_after_s > 0)
-        snprintf(headers, sizeof headers, "Retry-After: %d\r\n", full.retry_after_s);
-    else if (full.allow)
-        snprintf(headers, sizeof headers, "Allow: %s\r\n", full.allow);
-    else if (full.status == 401)
-        snprintf(headers, sizeof headers, "WWW-Authenticate: Bearer realm=\"paddock\"\r\n");
-    pd_buf_init(&body, PD_PROBLEM_BYTES_MAX);
-    if (pd_problem_details_format(&full, &body, NULL) < 0)
-        pd_buf_clear(&body);
-    pd_exchange_reply(conn, full.status, PD_PROBLEM_CONTENT_TYPE, headers, &body);
-}
-
-static void refuse(struct pd_exchange *conn, int status, const char *detail)
-{
-    conn->keep_alive = false;
-    pd_exchange_problem(conn, &(struct pd_problem_details){.status = status, .detail = detail});
-}
-
-/* ---- what a handler sees ---- */
-
-enum pd_method pd_exchange_method(const struct pd_exchange *conn)
-{
-    return conn->method;
-}
-
-const char *pd_exchange_path(const struct pd_exchange *conn)
-{
-    return conn->path;
-}
-
-const struct pd_trace *pd_exchange_trace(const struct pd_exchange *conn)
-{
-    return &conn->trace;
-}
-
-void pd_exchange_set_key_id(struct pd_exchange *conn, const char *key_id)
-{
-    conn->key_id = key_id;
-}
-
-const char *pd_exchange_key_id(const struct pd_exchange *conn)
-{
-    return conn->key_id;
-}
-
-static bool copy_header(const struct pd_head *head, const char *name, char *out, size_t out_bytes)
-{
-    const struct pd_header *header = pd_head_find(head, name);
-
-    if (!header || header->value_len >= out_bytes)
-        return false;
-    memcpy(out, header->value, header->value_len);
-    out[header->value_len] = '\0';
-    return true;
-}
-
-bool pd_exchange_header(const struct pd_exchange *conn, const char *name, char *out,
-                        size_t out_bytes)
-{
-    return conn->head && copy_header(conn->head, name, out, out_bytes);
-}
-
-void pd_exchange_on_gone(struct pd_exchange *conn, void (*gone)(void *arg), void *arg)
-{
-    conn->gone = gone;
-    conn->gone_arg = arg;
-}
-
-void pd_exchange_want_body(struct pd_exchange *conn, size_t max_bytes,
-                           void (*ready)(void *arg, struct pd_exchange *exchange, const char *body,
-                                         size_t len),
-                           void *arg)
-{
-    static char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    uv_buf_t buf = {.base = go_on, .len = sizeof go_on - 1};
-    char detail[96];
-
-    if (conn->body_left > max_bytes) {
-        snprintf(detail, sizeof detail, "the body may have at most %zu bytes", max_bytes);
-        refuse(conn, 413, detail);
-        return;
-    }
-    /* Nothing was sent since the last answer: this little fits. */
-    if (conn->expects && is_body_unread(conn))
-        uv_try_write((uv_stream_t *)&conn->tcp, &buf, 1);
-    conn->expects = false;
-    conn->ready = ready;
-    conn->ready_arg = arg;
-    pd_buf_init(&conn->body, max_bytes);
-    conn->state = PD_CONN_BODY;
-    conn->body_since_ms = uv_now(conn->server->loop);
-    set_clock(conn, PD_CLOCK_BODY);
 }
 
 /* ---- reading ---- */
@@ -374,8 +146,8 @@ static void take_trace(struct pd_exchange *conn, const struct pd_head *head)
 {
     char id[PD_REQUEST_ID_BYTES];
     char parent[PD_TRACEPARENT_BYTES];
-    bool has_id = copy_header(head, "x-request-id", id, sizeof id);
-    bool has_parent = copy_header(head, "traceparent", parent, sizeof parent);
+    bool has_id = pd_head_copy(head, "x-request-id", id, sizeof id);
+    bool has_parent = pd_head_copy(head, "traceparent", parent, sizeof parent);
 
     pd_trace_init(&conn->trace, has_id ? id : NULL, has_parent ? parent : NULL);
 }
@@ -399,7 +171,7 @@ static void on_head(struct pd_exchange *conn, const char *text, size_t len)
     take_trace(conn, &head);
     if (status) {
         conn->body_left = 1; /* whatever follows is not to be believed */
-        refuse(conn, status, reason);
+        pd_exchange_refuse(conn, status, reason);
         return;
     }
     conn->head = &head;
@@ -416,7 +188,7 @@ static void refuse_headless(struct pd_exchange *conn, int status, const char *de
     conn->chunked = false;
     conn->body_left = 1;
     pd_trace_init(&conn->trace, NULL, NULL);
-    refuse(conn, status, detail);
+    pd_exchange_refuse(conn, status, detail);
 }
 
 /* Returns how many bytes were used up; 0: more must come. */
@@ -432,7 +204,7 @@ static size_t take_head(struct pd_exchange *conn, const char *data, size_t len)
     head_len = pd_head_end(data, len, &conn->head_from);
     if (head_len == 0 || head_len > PD_HEAD_BYTES_MAX) {
         if (conn->deadline.kind != PD_CLOCK_HEAD || !pd_deadline_is_set(&conn->deadline))
-            set_clock(conn, PD_CLOCK_HEAD);
+            pd_conn_set_clock(conn, PD_CLOCK_HEAD);
         if (len >= PD_HEAD_BYTES_MAX)
             refuse_headless(conn, 431, "the request's head is too long");
         return 0;
@@ -456,7 +228,7 @@ static void body_complete(struct pd_exchange *conn)
 
 static bool is_body_complete(const struct pd_exchange *conn)
 {
-    return conn->state == PD_CONN_BODY && !is_body_unread(conn);
+    return conn->state == PD_CONN_BODY && !pd_conn_is_body_unread(conn);
 }
 
 static void refuse_busy(struct pd_exchange *conn)
@@ -482,14 +254,14 @@ static size_t take_body(struct pd_exchange *conn, const char *data, size_t len)
     }
     conn->server->bodies_bytes += conn->body.len - before;
     if (rc == PD_LIMIT)
-        refuse(conn, 413, "the body is too long");
+        pd_exchange_refuse(conn, 413, "the body is too long");
     else if (conn->server->bodies_bytes > conn->server->limits.bodies_bytes)
         refuse_busy(conn);
     else if (rc < 0)
-        refuse(conn, 400, "the body's chunks are not well-formed");
+        pd_exchange_refuse(conn, 400, "the body's chunks are not well-formed");
     else if (uv_now(conn->server->loop) - conn->body_since_ms <
              (uint64_t)conn->server->limits.body_total_ms)
-        set_clock(conn, PD_CLOCK_BODY);
+        pd_conn_set_clock(conn, PD_CLOCK_BODY);
     return used;
 }
 
@@ -552,7 +324,7 @@ static void pause_reading(struct pd_exchange *conn)
     conn->paused = true;
     uv_read_stop((uv_stream_t *)&conn->tcp);
     if (conn->state == PD_CONN_RUNNING)
-        set_clock(conn, PD_CLOCK_PAUSED);
+        pd_conn_set_clock(conn, PD_CLOCK_PAUSED);
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
@@ -589,7 +361,7 @@ static void resume(struct pd_exchange *conn)
         return;
     if (conn->in.len >= PD_HEAD_BYTES_MAX) {
         if (conn->state == PD_CONN_RUNNING)
-            set_clock(conn, PD_CLOCK_PAUSED);
+            pd_conn_set_clock(conn, PD_CLOCK_PAUSED);
         return;
     }
     conn->paused = false;
@@ -633,11 +405,11 @@ void pd_conn_on_deadline(struct pd_exchange *conn, enum pd_conn_clock clock)
         head_overdue(conn);
         break;
     case PD_CLOCK_BODY:
-        refuse(conn, 408, "the rest of the body did not arrive in time");
+        pd_exchange_refuse(conn, 408, "the rest of the body did not arrive in time");
         break;
     case PD_CLOCK_WRITE:
         if (has_sent_some(conn))
-            set_clock(conn, PD_CLOCK_WRITE);
+            pd_conn_set_clock(conn, PD_CLOCK_WRITE);
         else
             pd_conn_close(conn);
         break;
@@ -645,7 +417,7 @@ void pd_conn_on_deadline(struct pd_exchange *conn, enum pd_conn_clock clock)
         if (peer_has_closed(conn))
             pd_conn_close(conn);
         else
-            set_clock(conn, PD_CLOCK_PAUSED);
+            pd_conn_set_clock(conn, PD_CLOCK_PAUSED);
         break;
     case PD_CLOCK_IDLE:
     case PD_CLOCK_LINGER:
@@ -675,7 +447,7 @@ void pd_conn_open(struct pd_server *server, int fd)
         pd_conn_close(conn);
         return;
     }
-    set_clock(conn, PD_CLOCK_HEAD);
+    pd_conn_set_clock(conn, PD_CLOCK_HEAD);
     if (uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read) < 0)
         pd_conn_close(conn);
 }

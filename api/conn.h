@@ -1,5 +1,5 @@
 /* One client's connection, and the exchange that it carries: between server.c,
- * which has all of them, and conn.c. */
+ * which has all of them, conn.c, which reads, and exchange.c, which answers. */
 #ifndef PD_API_CONN_H
 #define PD_API_CONN_H
 
@@ -102,6 +102,15 @@ void pd_conn_open(struct pd_server *server, int fd);
 /* Hang up; `gone` fires where an answer is due. Idempotent. */
 void pd_conn_close(struct pd_exchange *conn);
 void pd_conn_on_deadline(struct pd_exchange *conn, enum pd_conn_clock clock);
+
+/* The answer is with the kernel: on to the next request, or the end. */
+void pd_conn_finish(struct pd_exchange *conn);
+void pd_conn_set_clock(struct pd_exchange *conn, enum pd_conn_clock clock);
+/* Whether more of the request's body is to come. */
+bool pd_conn_is_body_unread(const struct pd_exchange *conn);
+
+/* exchange.c: a problem that ends the connection, too. */
+void pd_exchange_refuse(struct pd_exchange *conn, int status, const char *detail);
 
 /* server.c: a connection's memory is about to go. */
 void pd_server_forget(struct pd_server *server, struct pd_exchange *conn);

@@ -228,6 +228,17 @@ const struct pd_header *pd_head_find(const struct pd_head *head, const char *nam
     return count_named(head, name, &header) == 1 ? header : NULL;
 }
 
+bool pd_head_copy(const struct pd_head *head, const char *name, char *out, size_t out_bytes)
+{
+    const struct pd_header *header = pd_head_find(head, name);
+
+    if (!header || header->value_len >= out_bytes)
+        return false;
+    memcpy(out, header->value, header->value_len);
+    out[header->value_len] = '\0';
+    return true;
+}
+
 bool pd_header_has_token(const struct pd_header *header, const char *token)
 {
     struct cursor in = {header->value, header->value + header->value_len};

@@ -49,6 +49,10 @@ int pd_head_parse(const char *text, size_t len, struct pd_head *ret_head, const 
  * more than once. */
 const struct pd_header *pd_head_find(const struct pd_head *head, const char *name);
 
+/* Copy that header's value; false when there is none such, or it is longer than
+ * fits. */
+bool pd_head_copy(const struct pd_head *head, const char *name, char *out, size_t out_bytes);
+
 /* Whether a comma-separated list holds a token (any case); parameters are not
  * looked at. */
 bool pd_header_has_token(const struct pd_header *header, const char *token);

@@ -73,7 +73,8 @@ const char *pd_exchange_key_id(const struct pd_exchange *exchange);
 
 /* Ask for the body, from on_request: `ready` fires once with all of it
  * (borrowed for the call), never before this returns. A longer one is
- * answered 413, one that does not come 408, without the handler. */
+ * answered 413, one that does not come 408, without the handler; nor does it
+ * hear of a client that hangs up before its body is complete. */
 void pd_exchange_want_body(struct pd_exchange *exchange, size_t max_bytes,
                            void (*ready)(void *arg, struct pd_exchange *exchange, const char *body,
                                          size_t len),

@@ -1,0 +1,225 @@
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/conn.h"
+#include "common/mem.h"
+
+#define REPLY_HEAD_BYTES 1024
+#define REPLY_HEADERS_BYTES 256
+#define DISCARD_BYTES_MAX (64u * 1024) /* of an unwanted body that keeps the connection */
+
+/* ---- answering ---- */
+
+static const char *date_now(struct pd_server *server)
+{
+    time_t now = time(NULL);
+    struct tm utc;
+
+    if (now != server->date_of) {
+        server->date_of = now;
+        gmtime_r(&now, &utc);
+        strftime(server->date, sizeof server->date, "%a, %d %b %Y %H:%M:%S GMT", &utc);
+    }
+    return server->date;
+}
+
+static const char *connection_header(const struct pd_exchange *conn)
+{
+    if (!conn->keep_alive)
+        return "Connection: close\r\n";
+    return conn->http10 ? "Connection: keep-alive\r\n" : "";
+}
+
+static size_t format_head(struct pd_exchange *conn, int status, const char *content_type,
+                          const char *headers, size_t body_len, char out[static REPLY_HEAD_BYTES])
+{
+    char length[48] = "";
+    int len;
+
+    if (status != 204)
+        snprintf(length, sizeof length, "Content-Length: %zu\r\n", body_len);
+    len = snprintf(out, REPLY_HEAD_BYTES,
+                   "HTTP/1.1 %d %s\r\n"
+                   "Date: %s\r\n"
+                   "%s%s%s%s%s%s"
+                   "X-Request-Id: %s\r\n"
+                   "traceparent: %s\r\n"
+                   "Cache-Control: no-store\r\n"
+                   "X-Content-Type-Options: nosniff\r\n"
+                   "\r\n",
+                   status, pd_status_title(status), date_now(conn->server),
+                   content_type ? "Content-Type: " : "", content_type ? content_type : "",
+                   content_type ? "\r\n" : "", length, connection_header(conn),
+                   headers ? headers : "", conn->trace.request_id, conn->trace.traceparent);
+    assert(len > 0 && len < REPLY_HEAD_BYTES);
+    return (size_t)len;
+}
+
+static void decide_keep_alive(struct pd_exchange *conn)
+{
+    if (conn->server->closing ||
+        (pd_conn_is_body_unread(conn) &&
+         (conn->expects || conn->chunked || conn->body_left > DISCARD_BYTES_MAX)))
+        conn->keep_alive = false;
+}
+
+static void on_written(uv_write_t *write, int status)
+{
+    struct pd_exchange *conn = write->data;
+
+    if (conn->state == PD_CONN_CLOSING)
+        return;
+    if (status < 0)
+        pd_conn_close(conn);
+    else
+        pd_conn_finish(conn);
+}
+
+/* What try_write left over of bufs[0..2). */
+static void write_rest(struct pd_exchange *conn, uv_buf_t *bufs, size_t written)
+{
+    for (size_t i = 0; i < 2; i++) {
+        size_t skip = written < bufs[i].len ? written : bufs[i].len;
+        bufs[i].base += skip;
+        bufs[i].len -= skip;
+        written -= skip;
+    }
+    if (bufs[0].len > 0) {
+        conn->reply_head = pd_strndup(bufs[0].base, bufs[0].len);
+        bufs[0].base = conn->reply_head;
+    }
+    conn->state = PD_CONN_WRITING;
+    conn->server->n_writing++;
+    conn->queued = bufs[0].len + bufs[1].len;
+    conn->write.data = conn;
+    pd_conn_set_clock(conn, PD_CLOCK_WRITE);
+    if (uv_write(&conn->write, (uv_stream_t *)&conn->tcp, bufs, 2, on_written) < 0)
+        pd_conn_close(conn);
+}
+
+/* Send a head from the stack and a body that the connection owns. */
+static void send_reply(struct pd_exchange *conn, char *head, size_t head_len, size_t body_len)
+{
+    uv_buf_t bufs[2] = {
+        {.base = head, .len = head_len},
+        {.base = conn->reply.data, .len = body_len},
+    };
+    int n = uv_try_write((uv_stream_t *)&conn->tcp, bufs, body_len > 0 ? 2 : 1);
+
+    if (n < 0 && n != UV_EAGAIN)
+        pd_conn_close(conn);
+    else if (n == (int)(head_len + body_len))
+        pd_conn_finish(conn);
+    else
+        write_rest(conn, bufs, n > 0 ? (size_t)n : 0);
+}
+
+void pd_exchange_reply(struct pd_exchange *conn, int status, const char *content_type,
+                       const char *headers, struct pd_buf *body)
+{
+    char head[REPLY_HEAD_BYTES];
+    size_t body_len = body ? body->len : 0;
+    size_t head_len;
+
+    assert(!conn->replied && conn->state != PD_CONN_CLOSING);
+    conn->replied = true;
+    pd_deadline_clear(&conn->deadline);
+    decide_keep_alive(conn);
+    head_len = format_head(conn, status, content_type, headers, body_len, head);
+    if (body) {
+        conn->reply = *body;
+        *body = (struct pd_buf){.max = body->max};
+    }
+    send_reply(conn, head, head_len, conn->method == PD_METHOD_HEAD ? 0 : body_len);
+}
+
+void pd_exchange_problem(struct pd_exchange *conn, const struct pd_problem_details *details)
+{
+    struct pd_problem_details full = *details;
+    char headers[REPLY_HEADERS_BYTES] = "";
+    struct pd_buf body;
+
+    full.request_id = conn->trace.request_id;
+    if (full.retry_after_s > 0)
+        snprintf(headers, sizeof headers, "Retry-After: %d\r\n", full.retry_after_s);
+    else if (full.allow)
+        snprintf(headers, sizeof headers, "Allow: %s\r\n", full.allow);
+    else if (full.status == 401)
+        snprintf(headers, sizeof headers, "WWW-Authenticate: Bearer realm=\"paddock\"\r\n");
+    pd_buf_init(&body, PD_PROBLEM_BYTES_MAX);
+    if (pd_problem_details_format(&full, &body, NULL) < 0)
+        pd_buf_clear(&body);
+    pd_exchange_reply(conn, full.status, PD_PROBLEM_CONTENT_TYPE, headers, &body);
+}
+
+void pd_exchange_refuse(struct pd_exchange *conn, int status, const char *detail)
+{
+    conn->keep_alive = false;
+    pd_exchange_problem(conn, &(struct pd_problem_details){.status = status, .detail = detail});
+}
+
+/* ---- what a handler sees ---- */
+
+enum pd_method pd_exchange_method(const struct pd_exchange *conn)
+{
+    return conn->method;
+}
+
+const char *pd_exchange_path(const struct pd_exchange *conn)
+{
+    return conn->path;
+}
+
+const struct pd_trace *pd_exchange_trace(const struct pd_exchange *conn)
+{
+    return &conn->trace;
+}
+
+void pd_exchange_set_key_id(struct pd_exchange *conn, const char *key_id)
+{
+    conn->key_id = key_id;
+}
+
+const char *pd_exchange_key_id(const struct pd_exchange *conn)
+{
+    return conn->key_id;
+}
+
+bool pd_exchange_header(const struct pd_exchange *conn, const char *name, char *out,
+                        size_t out_bytes)
+{
+    return conn->head && pd_head_copy(conn->head, name, out, out_bytes);
+}
+
+void pd_exchange_on_gone(struct pd_exchange *conn, void (*gone)(void *arg), void *arg)
+{
+    conn->gone = gone;
+    conn->gone_arg = arg;
+}
+
+void pd_exchange_want_body(struct pd_exchange *conn, size_t max_bytes,
+                           void (*ready)(void *arg, struct pd_exchange *exchange, const char *body,
+                                         size_t len),
+                           void *arg)
+{
+    static char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    uv_buf_t buf = {.base = go_on, .len = sizeof go_on - 1};
+    char detail[96];
+
+    if (conn->body_left > max_bytes) {
+        snprintf(detail, sizeof detail, "the body may have at most %zu bytes", max_bytes);
+        pd_exchange_refuse(conn, 413, detail);
+        return;
+    }
+    /* Nothing was sent since the last answer: this little fits. */
+    if (conn->expects && pd_conn_is_body_unread(conn))
+        uv_try_write((uv_stream_t *)&conn->tcp, &buf, 1);
+    conn->expects = false;
+    conn->ready = ready;
+    conn->ready_arg = arg;
+    pd_buf_init(&conn->body, max_bytes);
+    conn->state = PD_CONN_BODY;
+    conn->body_since_ms = uv_now(conn->server->loop);
+    pd_conn_set_clock(conn, PD_CLOCK_BODY);
+}
