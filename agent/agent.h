@@ -27,6 +27,9 @@
 #define STDIN_BYTES_MAX (64 * 1024)
 #define ARTIFACT_PATH_BYTES 256
 #define ARTIFACT_GLOBS_BYTES 4096
+#define OOM_SCORE_SPARE 500
+#define OOM_SCORE_RUN 1000
+#define COMPILE_US INT64_C(60000000)     /* for a compiler, unless a run says otherwise */
 #define GO_BYTES_MAX 60000 /* must fit into a pipe at once */
 
 /* Output past the cap is counted and dropped; at this many times the cap the
@@ -157,7 +160,7 @@ struct probe {
 /* ---- everything ---- */
 
 struct agent {
-    int epoll, signals, timer;
+    int epoll, signals, timer, hold_timer;
     struct platform platform;
     struct pd_confine confine;
 
@@ -167,6 +170,10 @@ struct agent {
     uint8_t out[OUT_BYTES_MAX];
     size_t out_at, out_len;
     bool out_polled, in_paused;
+    bool out_is_urgent;      /* what is in `out` must not be held (hold.c) */
+    int64_t held_output_us;  /* since when output of the run waits, 0 none */
+    int64_t held_spares_us;  /* likewise the news of spares */
+    int64_t hold_timer_us;   /* as armed */
     uint32_t epoch, seq_in, seq_out;
     bool attached;
 
@@ -201,6 +208,12 @@ size_t wire_room(const struct agent *agent);
 struct pd_wire wire_begin(struct agent *agent, enum pd_frame_type type);
 void wire_end(struct agent *agent, struct pd_wire *wire);
 void wire_fault(struct agent *agent, const char *text);
+void wire_tell_spares(struct agent *agent);
+
+/* hold.c */
+void hold_output(struct agent *agent); /* output was added to what is to be sent */
+void hold_spares(struct agent *agent); /* the number of spares has changed */
+void hold_settle(struct agent *agent); /* send what need not wait, arm the timer for the rest */
 
 /* lang.c */
 void lang_configure(struct agent *agent, const struct pd_frame *attach);
@@ -242,6 +255,8 @@ void run_on_output(struct agent *agent, int stream);
 void run_on_stdin_writable(struct agent *agent);
 void run_on_ctl(struct agent *agent);
 void run_on_prog_end(struct agent *agent, const struct end *end);
+/* It lives still, but has nothing left to do but to exit with this status. */
+void run_on_prog_done(struct agent *agent, int status);
 void run_on_timer(struct agent *agent);
 void run_poke(struct agent *agent); /* something that a waiting run waits for may have come */
 void run_abandon(struct agent *agent); /* a new attacher: the old one's run dies */
@@ -259,12 +274,21 @@ bool artifact_forward(struct agent *agent); /* false: that was the last */
 void artifact_resume(struct agent *agent);  /* credit has come */
 
 /* main.c: epoll tags */
-enum event_kind { EVENT_STDIN, EVENT_STDOUT, EVENT_SIGNALS, EVENT_TIMER, EVENT_SLOT, EVENT_ZYGOTE };
+enum event_kind {
+    EVENT_STDIN,
+    EVENT_STDOUT,
+    EVENT_SIGNALS,
+    EVENT_TIMER,
+    EVENT_HOLD,
+    EVENT_SLOT,
+    EVENT_ZYGOTE,
+};
 enum slot_event { SLOT_CTL, SLOT_READY_FD, SLOT_STDIN, SLOT_OUT, SLOT_ERR };
 void poll_add(struct agent *agent, int fd, unsigned events, enum event_kind kind, unsigned index,
               unsigned which);
 void poll_change(struct agent *agent, int fd, unsigned events, enum event_kind kind,
                  unsigned index, unsigned which);
-void timer_set(struct agent *agent, int64_t at_us); /* 0: off */
+void timer_set(struct agent *agent, int64_t at_us); /* the run's; 0: off */
+void hold_timer_set(struct agent *agent, int64_t at_us);
 
 #endif

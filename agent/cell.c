@@ -214,6 +214,7 @@ int cell_try(const struct platform *platform, const struct cell_limits *limits,
     if (result == 1)
         result = try_to_enter(&cell, confine);
     cell_kill(&cell);
+    cell_close(&cell);
     waitpid(cell.init, NULL, 0);
     return result;
 }
@@ -250,6 +251,10 @@ void cell_kill(struct cell *cell)
 {
     if (cell->init > 0)
         kill(cell->init, SIGKILL);
+}
+
+void cell_close(struct cell *cell)
+{
     sys_close(&cell->ctl);
     sys_close(&cell->dirfd);
     for (int i = 0; i <= PD_JOIN_UTS; i++)

@@ -40,8 +40,10 @@ int cell_try(const struct platform *platform, const struct cell_limits *limits,
              const struct pd_confine *confine);
 /* ctl is readable: 1 the cell has become ready, 0 nothing yet, -errno it failed. */
 int cell_on_ctl(struct cell *cell);
-/* SIGKILL to the init, descriptors closed. The init is still to be waited for:
- * its pid stays until the caller clears it. */
+/* SIGKILL to the init, and so to everything in the cell. The init is still to be
+ * waited for: its pid stays until the caller clears it. */
 void cell_kill(struct cell *cell);
+/* Let go of the descriptors. */
+void cell_close(struct cell *cell);
 
 #endif

@@ -14,6 +14,17 @@
 #define PD_SPARE_READY_FD 4 /* write one byte: waiting */
 #define PD_ZYGOTE_FD 3      /* a zygote's socket to the agent */
 
+/* A spare may keep the write end of its READY pipe, out of its program's way, and
+ * say by a struct pd_spare_done that nothing is left of the program but the
+ * process's own end, which takes the kernel longer than a small program runs. The
+ * agent then kills the cell: to say so is to exit with that status, no more. */
+struct pd_spare_done {
+    uint32_t magic; /* PD_SPARE_DONE */
+    int32_t status; /* the exit status, 0..255 */
+};
+#define PD_SPARE_DONE 0x454e4f44u
+#define PD_SPARE_DONE_FD 1000
+
 struct pd_confine {
     uint32_t uid;          /* isolation uid: become this user; 0: stay */
     uint32_t has_cell;     /* join the namespaces of a cell */

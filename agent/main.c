@@ -72,6 +72,16 @@ void timer_set(struct agent *agent, int64_t at_us)
     timerfd_settime(agent->timer, TFD_TIMER_ABSTIME, &spec, NULL);
 }
 
+void hold_timer_set(struct agent *agent, int64_t at_us)
+{
+    struct itimerspec spec = {.it_value = {at_us / 1000000, (at_us % 1000000) * 1000}};
+
+    if (at_us == agent->hold_timer_us)
+        return;
+    agent->hold_timer_us = at_us;
+    timerfd_settime(agent->hold_timer, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
 static void on_child_end(struct agent *agent, const siginfo_t *info, const struct rusage *usage)
 {
     struct run *run = &agent->run;
@@ -118,6 +128,14 @@ static void on_timer(struct agent *agent)
     run_on_timer(agent);
 }
 
+static void on_hold_timer(struct agent *agent)
+{
+    uint64_t expirations;
+
+    (void)!read(agent->hold_timer, &expirations, sizeof expirations);
+    agent->hold_timer_us = 0; /* what was held is settled after every round */
+}
+
 static void on_event(struct agent *agent, uint64_t event)
 {
     unsigned index = (event >> 8) & 0xffffff, which = event & 0xff;
@@ -134,6 +152,9 @@ static void on_event(struct agent *agent, uint64_t event)
     case EVENT_TIMER:
         on_timer(agent);
         break;
+    case EVENT_HOLD:
+        on_hold_timer(agent);
+        break;
     case EVENT_SLOT:
         slot_on_event(agent, &agent->slots[index], which);
         break;
@@ -144,33 +165,17 @@ static void on_event(struct agent *agent, uint64_t event)
     }
 }
 
-static void tell_spares(struct agent *agent)
-{
-    struct pd_wire wire = wire_begin(agent, PD_FRAME_SPARES);
-
-    agent->spares_changed = false;
-    for (size_t i = 0; i < agent->n_langs; i++) {
-        int n = slots_ready(agent, &agent->langs[i]);
-        if (n == 0)
-            continue;
-        pd_wire_text(&wire, PD_FIELD_NAME, agent->langs[i].name);
-        pd_wire_number(&wire, PD_FIELD_COUNT, (uint64_t)n);
-    }
-    wire_end(agent, &wire);
-}
-
 /* What follows from a round of events: answers first, preparations after. */
 static void settle(struct agent *agent)
 {
-    wire_flush(agent);
+    if (agent->out_is_urgent)
+        wire_flush(agent);
     run_poke(agent);
     if (!agent->in_paused && agent->in_len > 0)
         wire_process(agent);
     slots_refill(agent);
     version_poke(agent);
-    if (agent->spares_changed && agent->attached)
-        tell_spares(agent);
-    wire_flush(agent);
+    hold_settle(agent);
 }
 
 static void set_up(struct agent *agent)
@@ -186,12 +191,15 @@ static void set_up(struct agent *agent)
     agent->epoll = epoll_create1(EPOLL_CLOEXEC);
     agent->signals = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
     agent->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (agent->epoll < 0 || agent->signals < 0 || agent->timer < 0)
+    agent->hold_timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (agent->epoll < 0 || agent->signals < 0 || agent->timer < 0 ||
+        agent->hold_timer < 0)
         abort();
     agent->run.file_fd = -1;
     slots_init(agent);
     poll_add(agent, agent->signals, EPOLLIN, EVENT_SIGNALS, 0, 0);
     poll_add(agent, agent->timer, EPOLLIN, EVENT_TIMER, 0, 0);
+    poll_add(agent, agent->hold_timer, EPOLLIN, EVENT_HOLD, 0, 0);
     wire_init(agent);
 }
 

@@ -335,7 +335,7 @@ static void take_slot(struct agent *agent, struct slot *slot)
     struct run *run = &agent->run;
 
     if (slot->state == SLOT_READY)
-        agent->spares_changed = true;
+        hold_spares(agent);
     slot->state = SLOT_RUNNING;
     run->slot = slot;
     run->state = RUN_FILES;
@@ -526,6 +526,7 @@ static void deliver(struct agent *agent, int stream, const char *data, size_t le
     wire = wire_begin(agent, stream == 1 ? PD_FRAME_OUT : PD_FRAME_ERR);
     pd_wire_bytes(&wire, PD_FIELD_DATA, data, len);
     wire_end(agent, &wire);
+    hold_output(agent);
     run->delivered += (int64_t)len;
     run->window -= (int64_t)len;
 }
@@ -724,6 +725,8 @@ static void finish(struct agent *agent)
     timer_set(agent, 0);
     agent->runs++;
     send_exit(agent);
+    if (agent->spares_changed)
+        wire_tell_spares(agent);
     wire_flush(agent);
     run->state = RUN_NONE;
     run->slot = NULL;
@@ -819,6 +822,25 @@ void run_on_prog_end(struct agent *agent, const struct end *end)
     pump_what_is_there(agent);
     slot_watch_output(agent, run->slot, may_read(agent));
     advance(agent);
+}
+
+void run_on_prog_done(struct agent *agent, int status)
+{
+    struct run *run = &agent->run;
+    struct slot *slot = run->slot;
+    struct end end = {.known = true, .status = status};
+
+    if (run->state != RUN_ACTIVE || run->killed || slot->prog <= 0 ||
+        sys_usage(slot->prog, &end.cpu_us, &end.maxrss_bytes) < 0)
+        return;
+    /* All that it printed is in its pipes; their end would come with its own. */
+    pump_what_is_there(agent);
+    if (may_read(agent)) {
+        sys_close(&slot->stdout_r);
+        sys_close(&slot->stderr_r);
+    }
+    kill(slot->prog, SIGKILL);
+    run_on_prog_end(agent, &end);
 }
 
 void run_on_ctl(struct agent *agent)

@@ -59,11 +59,12 @@ void slot_end(struct agent *agent, struct slot *slot)
     if (slot->state == SLOT_FREE || slot->state == SLOT_ENDING)
         return;
     if (slot->state == SLOT_READY)
-        agent->spares_changed = true;
+        hold_spares(agent);
     if (slot->state == SLOT_JOINING && slot->lang)
         slot->lang->spares_failed++;
     slot->state = SLOT_ENDING;
     cell_kill(&slot->cell);
+    cell_close(&slot->cell);
     if (slot->cell.init == 0 && slot->prog > 0)
         kill(slot->prog, SIGKILL);
     if (has_run && !sweep_processes(agent, slot->uid))
@@ -170,6 +171,7 @@ static _Noreturn void child_main(const struct agent *agent, const struct slot *s
     signal(SIGPIPE, SIG_DFL);
     umask(022);
     confine.uid = slot->uid;
+    confine.oom_score = slot->state == SLOT_JOINING ? OOM_SCORE_SPARE : OOM_SCORE_RUN;
     result = pd_confine_enter(&confine, fds);
     if (result < 0) {
         dprintf(STDERR_FILENO, "paddock: the sandbox could not be entered: %s\n", strerror(-result));
@@ -346,12 +348,23 @@ static void on_ready_byte(struct agent *agent, struct slot *slot)
         run_on_slot_lost(agent, slot);
         return;
     }
-    poll_change(agent, slot->ready_r, 0, EVENT_SLOT, index_of(agent, slot), SLOT_READY_FD);
     slot->is_ready = true;
     slot->lang->spares_failed = 0;
     slot->state = SLOT_READY;
-    agent->spares_changed = true;
+    hold_spares(agent);
     run_on_slot_ready(agent, slot);
+}
+
+/* The spare's interpreter has done all that its program can see. */
+static void on_done(struct agent *agent, struct slot *slot)
+{
+    struct pd_spare_done done;
+    ssize_t n = read(slot->ready_r, &done, sizeof done);
+
+    if (n == (ssize_t)sizeof done && done.magic == PD_SPARE_DONE)
+        run_on_prog_done(agent, done.status & 0xff);
+    else
+        sys_close(&slot->ready_r); /* its end will be told as any program's */
 }
 
 static void on_ctl(struct agent *agent, struct slot *slot)
@@ -382,6 +395,8 @@ void slot_on_event(struct agent *agent, struct slot *slot, unsigned which)
     case SLOT_READY_FD:
         if (slot->state == SLOT_JOINING)
             on_ready_byte(agent, slot);
+        else if (slot->state == SLOT_RUNNING)
+            on_done(agent, slot);
         break;
     case SLOT_STDIN:
         run_on_stdin_writable(agent);

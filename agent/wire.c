@@ -27,6 +27,8 @@ void wire_flush(struct agent *agent)
             break;
         agent->out_at += (size_t)n;
     }
+    agent->out_is_urgent = false;
+    agent->held_output_us = 0;
     if (agent->out_at == agent->out_len) {
         agent->out_at = agent->out_len = 0;
         if (agent->out_polled)
@@ -64,8 +66,34 @@ void wire_end(struct agent *agent, struct pd_wire *wire)
         (void)!write(STDERR_FILENO, text, sizeof text - 1);
         _exit(1);
     }
+    switch (wire->data[4]) {
+    case PD_FRAME_STARTED:
+    case PD_FRAME_STAGE:
+    case PD_FRAME_OUT:
+    case PD_FRAME_ERR:
+        break;
+    default:
+        agent->out_is_urgent = true;
+        break;
+    }
     agent->out_len += wire->len;
     agent->seq_out++;
+}
+
+void wire_tell_spares(struct agent *agent)
+{
+    struct pd_wire wire = wire_begin(agent, PD_FRAME_SPARES);
+
+    agent->spares_changed = false;
+    agent->held_spares_us = 0;
+    for (size_t i = 0; i < agent->n_langs; i++) {
+        int n = slots_ready(agent, &agent->langs[i]);
+        if (n == 0)
+            continue;
+        pd_wire_text(&wire, PD_FIELD_NAME, agent->langs[i].name);
+        pd_wire_number(&wire, PD_FIELD_COUNT, (uint64_t)n);
+    }
+    wire_end(agent, &wire);
 }
 
 void wire_fault(struct agent *agent, const char *text)
@@ -94,7 +122,7 @@ static void send_hello(struct agent *agent)
             pd_wire_text(&wire, PD_FIELD_NAME, agent->langs[i].name);
     }
     wire_end(agent, &wire);
-    agent->spares_changed = true;
+    hold_spares(agent);
 }
 
 static void attach(struct agent *agent, const struct pd_frame *frame)

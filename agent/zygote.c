@@ -82,6 +82,7 @@ static void send_confine(const struct agent *agent, struct zygote *zygote)
         struct pd_confine confine;
     } message = {.head = {.type = ZYGOTE_CONFINE}, .confine = agent->confine};
 
+    message.confine.oom_score = OOM_SCORE_SPARE;
     sys_send_fds(zygote->sock, &message,
                  offsetof(__typeof__(message), confine) + PD_CONFINE_BYTES(&agent->confine), NULL, 0);
 }

@@ -9,10 +9,11 @@
  *   serve(fd)            fork children into cells; returns only in such a child,
  *                        confined; the zygote itself stays inside until its
  *                        socket ends, then exits
- *   run(path, globals, begin, system_exit, finish)
+ *   run(path, globals, wait, system_exit, finish)
  *                        run the script with no Python frame below it and exit:
- *                        begin() before, system_exit(error) gives the status of a
- *                        SystemExit, finish(status) the one to exit with
+ *                        wait() returns when the script is there,
+ *                        system_exit(error) gives the status of a SystemExit,
+ *                        finish(status) the one to exit with
  *   unraisable(object)   report the exception being handled as Python's own
  *                        finalization does */
 #include <errno.h>
@@ -25,7 +26,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -98,12 +98,11 @@ PyObject *PyInit_pdspare(void);
 
 /* ---- the zygote ---- */
 
-#define POPULATE_READ 22 /* MADV_POPULATE_READ, Linux 5.14; refused by older ones, to no harm */
-
 static struct {
     int sock;
     struct pd_confine confine;
     unsigned long long libraries; /* loaded when the program began */
+    pid_t pid;                    /* the program's own, not a child's of it */
 } state;
 
 static int receive(void *data, size_t bytes, int *fds, size_t *n_fds)
@@ -235,42 +234,6 @@ static int on_message(void)
     return message.head.type == ZYGOTE_FORK ? on_fork(&message.head, fds, n_fds) : 0;
 }
 
-/* A fork leaves out the page tables of a file's mapping (its child would fault
- * them in again, a hundred times before a program's first line) unless the
- * mapping has private pages of its own. So each gets one: a page written with
- * what it holds; and all its pages are brought in, for the children to inherit. */
-static void adopt_mapping(uintptr_t from, uintptr_t to, const char *access)
-{
-    volatile char *page = (volatile char *)from;
-    int protection = (access[0] == 'r' ? PROT_READ : 0) | (access[2] == 'x' ? PROT_EXEC : 0);
-
-    if (access[0] != 'r' || access[3] != 'p')
-        return;
-    if (access[1] != 'w') {
-        if (mprotect((void *)from, to - from, protection | PROT_WRITE) < 0)
-            return;
-        *page = *page;
-        mprotect((void *)from, to - from, protection);
-    }
-    madvise((void *)from, to - from, POPULATE_READ);
-}
-
-static void adopt_mappings(void)
-{
-    char line[512];
-    FILE *maps = fopen("/proc/self/maps", "r");
-
-    while (maps && fgets(line, sizeof line, maps)) {
-        unsigned long from, to;
-        char access[8], path[256] = "";
-        if (sscanf(line, "%lx-%lx %7s %*s %*s %*s %255s", &from, &to, access, path) >= 3 &&
-            path[0] == '/')
-            adopt_mapping(from, to, access);
-    }
-    if (maps)
-        fclose(maps);
-}
-
 static PyObject *serve(PyObject *self, PyObject *arg)
 {
     struct zygote_message ready = {.type = ZYGOTE_IS_READY};
@@ -280,7 +243,6 @@ static PyObject *serve(PyObject *self, PyObject *arg)
 
     (void)self;
     state.sock = (int)PyLong_AsLong(arg);
-    adopt_mappings();
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
     sigaction(SIGCHLD, &action, NULL);
@@ -393,33 +355,39 @@ static void leave(int status)
     if (libraries_loaded() != state.libraries)
         exit(status);
     fflush(NULL);
+    if (getpid() == state.pid) {
+        struct pd_spare_done done = {PD_SPARE_DONE, status & 0xff};
+        (void)!write(PD_SPARE_DONE_FD, &done, sizeof done);
+    }
     _exit(status);
 }
 
 static PyObject *run(PyObject *self, PyObject *args)
 {
-    PyObject *globals, *begin, *system_exit, *finish, *result, *number;
+    PyObject *globals, *wait_for_it, *system_exit, *finish, *result, *number;
     const char *path;
     int interrupted = 0;
     long status = 0;
     FILE *file;
 
     (void)self;
-    if (!PyArg_ParseTuple(args, "yOOOO", &path, &globals, &begin, &system_exit, &finish))
+    if (!PyArg_ParseTuple(args, "yOOOO", &path, &globals, &wait_for_it, &system_exit, &finish))
         return NULL;
+    state.libraries = libraries_loaded();
+    state.pid = getpid();
+    leave_frames();
+    result = PyObject_CallFunction(wait_for_it, NULL);
+    if (!result) {
+        PyErr_Print();
+        _exit(126);
+    }
+    Py_DecRef(result);
     file = fopen(path, "rb");
     if (!file) {
         fprintf(stderr, "python3: can't open file '%s': [Errno %d] %s\n", path, errno,
                 strerror(errno));
         exit(2);
     }
-    state.libraries = libraries_loaded();
-    leave_frames();
-    result = PyObject_CallFunction(begin, NULL);
-    if (!result)
-        PyErr_Print();
-    else
-        Py_DecRef(result);
     result = PyRun_FileExFlags(file, path, FILE_INPUT, globals, globals, 1, NULL);
     flush_streams();
     if (result)
@@ -429,6 +397,7 @@ static PyObject *run(PyObject *self, PyObject *args)
     number = Py_BuildValue("l", status);
     status = call_for_status(finish, number, status);
     if (interrupted) {
+        fflush(NULL);
         signal(SIGINT, SIG_DFL);
         kill(getpid(), SIGINT);
     }

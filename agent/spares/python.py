@@ -31,7 +31,7 @@ try:
 except ImportError:
     pdspare = None
 
-GO_FD, READY_FD, ZYGOTE_FD = 3, 4, 3
+GO_FD, READY_FD, ZYGOTE_FD, DONE_FD = 3, 4, 3, 1000  # agent/confine.h
 SCRIPT = sys.argv[1]
 
 
@@ -71,24 +71,24 @@ def preload(names):
 def read_go():
     parts = []
     os.write(READY_FD, b"R")
+    os.dup2(READY_FD, DONE_FD, inheritable=False)
     os.close(READY_FD)
     while part := os.read(GO_FD, 65536):
         parts.append(part)
     os.close(GO_FD)
-    message = b"".join(parts).split(b"\0")
+    return b"".join(parts)
+
+
+def take(message):
+    message = message.split(b"\0")
     count = int(message[0])
-    return message[1 : 1 + count], message[1 + count : -1]
-
-
-def take_go():
-    arguments, environment = read_go()
-    arguments = [os.fsdecode(argument) for argument in arguments]
-    for entry in environment:
+    arguments = [os.fsdecode(argument) for argument in message[1 : 1 + count]]
+    for entry in message[1 + count : -1]:
         name, _, value = entry.partition(b"=")
         os.environb[name] = value
     sys.argv[1:] = arguments
     if hasattr(sys, "orig_argv"):
-        sys.orig_argv.extend(arguments)
+        sys.orig_argv[3:] = arguments
     return arguments
 
 
@@ -96,13 +96,6 @@ def refresh_randomness():
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random:
         numpy_random.seed()
-
-
-def begin():
-    """Called with no frame below, before the program's first."""
-    threading = sys.modules.get("threading")
-    if threading and hasattr(threading._main_thread, "_set_tstate_lock"):
-        threading._main_thread._set_tstate_lock()
 
 
 def system_exit(error):
@@ -178,7 +171,7 @@ def clear_program_modules():
     gc.collect()
     for reference in reversed(dropped):
         module = reference()
-        if module is not None and hasattr(module, "__dict__"):
+        if isinstance(module, type(sys)):
             clear_module(module.__dict__)
         del module
     gc.collect()
@@ -202,21 +195,29 @@ def rehearse(path):
     fork every first write to a page copies it."""
     namespace = make_main(path).__dict__
     pdspare.rehearse(namespace)
-    begin()
+    take(b"1\0a\0PADDOCK_SPARE=\0")
+    del os.environb[b"PADDOCK_SPARE"]
+    take(b"0\0")
     flush()
-    b"0\0a".split(b"\0")
     program_modules()
     clear_module(namespace)
 
 
-def run(path):
-    if pdspare:
-        rehearse(path)
-    arguments = take_go()
-    if not pdspare:
-        plain_interpreter(SCRIPT, arguments)
+def wait():
+    """Called with no frame below, as the program will be; returns when it is there."""
+    threading = sys.modules.get("threading")
+    if threading and hasattr(threading._main_thread, "_set_tstate_lock"):
+        threading._main_thread._set_tstate_lock()
+    rehearse(sys.modules["__main__"].__file__)
+    message = read_go()
     refresh_randomness()
-    pdspare.run(os.fsencode(path), sys.modules["__main__"].__dict__, begin, system_exit, finish)
+    take(message)
+
+
+def run(path):
+    if not pdspare:
+        plain_interpreter(SCRIPT, take(read_go()))
+    pdspare.run(os.fsencode(path), sys.modules["__main__"].__dict__, wait, system_exit, finish)
 
 
 def main():
@@ -232,6 +233,7 @@ def main():
     KEPT.update(sys.modules)
     del KEPT["__main__"]
     if kind == "zygote":
+        compile("", "", "exec")  # what is made at the first use is made once for all
         gc.collect()
         gc.freeze()
         pdspare.serve(ZYGOTE_FD)
