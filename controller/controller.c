@@ -115,46 +115,6 @@ static void on_store_changed(void *arg, const char *pool)
     pd_controller_enqueue(arg, pool);
 }
 
-/* ---- questions to providers ---- */
-
-struct pd_op *pd_op_new(struct pd_provider_state *at, enum pd_op_kind kind, const char *id)
-{
-    struct pd_controller *controller = at->controller;
-    struct pd_op *op = PD_NEW(struct pd_op);
-
-    op->controller = controller;
-    op->at = at;
-    op->provider = at->provider;
-    op->kind = kind;
-    pd_strcpy(op->id, sizeof op->id, id);
-    op->next = controller->ops;
-    op->link = &controller->ops;
-    if (op->next)
-        op->next->link = &op->next;
-    controller->ops = op;
-    return op;
-}
-
-void pd_op_free(struct pd_op *op)
-{
-    if (op->controller) {
-        *op->link = op->next;
-        if (op->next)
-            op->next->link = op->link;
-    }
-    free(op);
-}
-
-/* Answers that come later find nobody. */
-static void abandon_ops(struct pd_controller *controller)
-{
-    for (struct pd_op *op = controller->ops, *next; op; op = next) {
-        next = op->next;
-        op->controller = NULL;
-    }
-    controller->ops = NULL;
-}
-
 /* ---- the providers' events ---- */
 
 static void enqueue_pools_of(struct pd_provider_state *at)
@@ -372,7 +332,7 @@ static void finish(struct pd_controller *controller)
             provider->ops->watch(provider, NULL, NULL);
     }
     pd_store_unobserve(controller->store, on_store_changed, controller);
-    abandon_ops(controller);
+    pd_op_abandon_all(controller);
     each_sandbox(controller, pd_life_detach);
     free_pool_states(controller);
     uv_close((uv_handle_t *)&controller->timer, on_handle_closed);

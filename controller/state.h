@@ -3,7 +3,9 @@
  *   controller.c  life, the work queue, the providers' events, health
  *   inventory.c   what exists at a provider, joined with the store: adoption
  *   reconcile.c   one pool: view, decide, act
- *   life.c        one sandbox: create, link, destroy
+ *   life.c        one sandbox, from its creation to its end
+ *   linking.c     its link
+ *   op.c          questions to providers
  *
  * Everything that waits for a time waits in the one work queue, under the key of
  * its pool or of its provider ("provider:docker"); what is due is found out by
@@ -115,10 +117,23 @@ void pd_controller_enqueue_at(struct pd_controller *controller, const char *key,
                               struct pd_time when);
 /* Work on what is due; the timer and tests call it. */
 void pd_controller_tick(struct pd_controller *controller);
-struct pd_op *pd_op_new(struct pd_provider_state *at, enum pd_op_kind kind, const char *id);
-void pd_op_free(struct pd_op *op);
 /* One thing that the controller has to wait for when it closes is gone. */
 void pd_controller_release(struct pd_controller *controller);
+
+/* ---- op.c ---- */
+
+struct pd_op *pd_op_new(struct pd_provider_state *at, enum pd_op_kind kind, const char *id);
+void pd_op_free(struct pd_op *op);
+/* The controller goes: answers that come later find nobody. */
+void pd_op_abandon_all(struct pd_controller *controller);
+/* One of a sandbox, which waits for the answer until timeout_ms have passed. */
+struct pd_op *pd_op_ask(struct pd_sandbox_state *state, enum pd_op_kind kind, int64_t timeout_ms);
+/* The sandbox that still waits for this answer, or NULL. */
+struct pd_sandbox_state *pd_op_asker(const struct pd_op *op);
+/* The question is settled, by an answer or by giving up. */
+void pd_op_settle(struct pd_sandbox_state *state);
+/* Ask again after a pause that grows. */
+void pd_op_retry_later(struct pd_sandbox_state *state);
 
 /* ---- inventory.c ---- */
 
@@ -157,5 +172,20 @@ void pd_life_provider_up(struct pd_sandbox *sandbox);
 void pd_life_remove(struct pd_sandbox *sandbox);
 /* Let go of what the controller holds of it; the record stays. */
 void pd_life_detach(struct pd_sandbox *sandbox);
+
+struct pd_pool *pd_life_pool(const struct pd_sandbox_state *state);
+/* Look at it again then. */
+void pd_life_step_at(struct pd_sandbox_state *state, struct pd_time when);
+/* Its creation failed, or it never became ready: that slows growth. */
+void pd_life_blame(struct pd_sandbox_state *state, int kind, const char *message);
+
+/* ---- linking.c ---- */
+
+/* Ask the provider for a stream; the rest follows. */
+void pd_linking_ask(struct pd_sandbox_state *state);
+/* No link, or not any more: once more, or the end. */
+void pd_linking_failed(struct pd_sandbox_state *state, const struct pd_err *err);
+/* Nothing happens when there is none. */
+void pd_linking_close(struct pd_sandbox_state *state);
 
 #endif
