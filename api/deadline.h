@@ -11,17 +11,20 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "api/ring.h"
+
 #define PD_DEADLINE_KINDS_MAX 8
 
+/* A zeroed one is not set. */
 struct pd_deadline {
-    struct pd_deadline *next, *prev; /* NULL when not set */
-    uint64_t due_ms;                 /* on the loop's clock */
+    struct pd_ring in_queue;
+    uint64_t due_ms; /* on the loop's clock */
     unsigned kind;
 };
 
 struct pd_deadlines {
     uv_timer_t timer;
-    struct pd_deadline queues[PD_DEADLINE_KINDS_MAX]; /* heads of rings */
+    struct pd_ring queues[PD_DEADLINE_KINDS_MAX];
     int64_t duration_ms[PD_DEADLINE_KINDS_MAX];
     unsigned kinds;
     uint64_t tick_ms;

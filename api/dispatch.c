@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/fair.h"
 #include "api/problem.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -26,24 +27,16 @@
 #define AVERAGE_WEIGHT 8    /* of the past, in the moving average of run times */
 #define DEFAULT_RUN_MS 1000 /* taken for granted until a run has ended */
 
-struct ring {
-    struct ring *next, *prev;
-};
-
-struct line;
-
 struct pd_job {
     struct pd_dispatch *dispatch;
     struct queue *queue;
-    struct line *line;    /* while waiting */
-    struct ring in_line;  /* while waiting: of its key */
-    struct ring in_order; /* while waiting: of all, by arrival; while running: of all */
+    struct pd_fair_item place; /* while waiting */
+    struct pd_ring in_running; /* while running */
     char key_id[PD_KEY_ID_MAX];
     const struct pd_run_request *run;
     size_t bytes;
     const struct pd_job_events *events; /* NULL: canceled, nobody listens */
     void *arg;
-    struct pd_time submitted;
     struct pd_time claimed;
     char sandbox_id[PD_SANDBOX_ID_MAX];
     struct pd_link *link; /* while running */
@@ -51,21 +44,12 @@ struct pd_job {
     int starts;
 };
 
-/* The waiting jobs of one key in one pool. */
-struct line {
-    struct ring in_lines; /* of its queue; whoever is first is next */
-    char key_id[PD_KEY_ID_MAX];
-    struct ring jobs;
-    size_t count;
-};
-
 struct queue {
     struct queue *next;
     char pool[PD_POOL_NAME_MAX];
-    struct ring lines;
-    struct ring order; /* waiting jobs, oldest first */
-    struct ring running;
-    size_t n_waiting, n_running;
+    struct pd_fair waiting;
+    struct pd_ring running;
+    size_t n_running;
     int64_t average_us; /* of what one run keeps a sandbox busy; 0: none has ended yet */
     unsigned bad_in_a_row;
     struct pd_time bad_since;
@@ -95,33 +79,6 @@ const struct pd_dispatch_links pd_dispatch_links_real = {
     .cancel = pd_run_cancel,
 };
 
-/* ---- rings ---- */
-
-static void ring_init(struct ring *head)
-{
-    head->next = head->prev = head;
-}
-
-static bool ring_is_empty(const struct ring *head)
-{
-    return head->next == head;
-}
-
-static void ring_append(struct ring *head, struct ring *item)
-{
-    item->next = head;
-    item->prev = head->prev;
-    head->prev->next = item;
-    head->prev = item;
-}
-
-static void ring_remove(struct ring *item)
-{
-    item->prev->next = item->next;
-    item->next->prev = item->prev;
-    item->next = item->prev = NULL;
-}
-
 /* ---- queues ---- */
 
 static struct queue *find_queue(struct pd_dispatch *dispatch, const char *pool)
@@ -143,9 +100,8 @@ static struct queue *queue_of(struct pd_dispatch *dispatch, struct pd_pool *pool
     if (!queue) {
         queue = PD_NEW(struct queue);
         pd_strcpy(queue->pool, sizeof queue->pool, pool->spec->name);
-        ring_init(&queue->lines);
-        ring_init(&queue->order);
-        ring_init(&queue->running);
+        pd_fair_init(&queue->waiting);
+        pd_ring_init(&queue->running);
         queue->next = dispatch->queues;
         dispatch->queues = queue;
     }
@@ -178,17 +134,15 @@ static int64_t expected_wait_ms(const struct queue *queue, const struct pd_pool 
         sandboxes = (int64_t)queue->n_running;
     if (sandboxes < 1)
         sandboxes = 1;
-    return ((int64_t)queue->n_waiting + 1) * average_ms(queue) / sandboxes;
+    return ((int64_t)queue->waiting.count + 1) * average_ms(queue) / sandboxes;
 }
 
 static void tell_demand(struct pd_dispatch *dispatch, struct queue *queue, struct pd_pool *pool)
 {
-    struct pd_job *oldest = ring_is_empty(&queue->order)
-                                ? NULL
-                                : PD_CONTAINER_OF(queue->order.next, struct pd_job, in_order);
+    struct pd_fair_item *oldest = pd_fair_oldest(&queue->waiting);
 
-    pool->demand.queued = (int)queue->n_waiting;
-    pool->demand.oldest_wait_ms = oldest ? pd_time_ms_between(oldest->submitted, pd_time_now()) : 0;
+    pool->demand.queued = (int)queue->waiting.count;
+    pool->demand.oldest_wait_ms = oldest ? pd_time_ms_between(oldest->since, pd_time_now()) : 0;
     pool->demand.expected_wait_ms = expected_wait_ms(queue, pool);
     pd_store_touch(dispatch->store, queue->pool);
 }
@@ -204,9 +158,9 @@ static int64_t max_wait_ms(struct pd_dispatch *dispatch, const struct queue *que
     return pool ? pool->spec->queue.max_wait_ms : 0;
 }
 
-static int64_t left_ms(const struct pd_job *job, int64_t wait_ms)
+static int64_t left_ms(const struct pd_fair_item *place, int64_t wait_ms)
 {
-    return wait_ms - pd_time_ms_between(job->submitted, pd_time_now());
+    return wait_ms - pd_time_ms_between(place->since, pd_time_now());
 }
 
 static void arm_timer(struct pd_dispatch *dispatch)
@@ -214,9 +168,9 @@ static void arm_timer(struct pd_dispatch *dispatch)
     int64_t least = INT64_MAX;
 
     for (struct queue *queue = dispatch->queues; queue; queue = queue->next) {
-        if (!ring_is_empty(&queue->order)) {
-            struct pd_job *job = PD_CONTAINER_OF(queue->order.next, struct pd_job, in_order);
-            int64_t left = left_ms(job, max_wait_ms(dispatch, queue));
+        struct pd_fair_item *oldest = pd_fair_oldest(&queue->waiting);
+        if (oldest) {
+            int64_t left = left_ms(oldest, max_wait_ms(dispatch, queue));
             least = left < least ? left : least;
         }
     }
@@ -236,63 +190,29 @@ static void job_free(struct pd_job *job)
         dispatch->idle(dispatch->idle_arg);
 }
 
-static struct line *line_of(struct queue *queue, const char *key_id)
+static struct pd_job *job_at(struct pd_fair_item *place)
 {
-    struct line *line;
-
-    for (struct ring *at = queue->lines.next; at != &queue->lines; at = at->next) {
-        line = PD_CONTAINER_OF(at, struct line, in_lines);
-        if (strcmp(line->key_id, key_id) == 0)
-            return line;
-    }
-    line = PD_NEW(struct line);
-    pd_strcpy(line->key_id, sizeof line->key_id, key_id);
-    ring_init(&line->jobs);
-    ring_append(&queue->lines, &line->in_lines);
-    return line;
+    return PD_CONTAINER_OF(place, struct pd_job, place);
 }
 
-/* Both rings are in order of arrival. New jobs go to the end at once; one that
- * comes back, having lost its sandbox, is among the oldest. */
 static void job_wait(struct pd_job *job)
 {
-    struct line *line = line_of(job->queue, job->key_id);
-    struct ring *in_line = &line->jobs;
-    struct ring *in_order = &job->queue->order;
-
-    if (job->starts > 0) {
-        in_line = line->jobs.next;
-        while (in_line != &line->jobs &&
-               pd_time_before(PD_CONTAINER_OF(in_line, struct pd_job, in_line)->submitted,
-                              job->submitted))
-            in_line = in_line->next;
-        in_order = job->queue->order.next;
-        while (in_order != &job->queue->order &&
-               pd_time_before(PD_CONTAINER_OF(in_order, struct pd_job, in_order)->submitted,
-                              job->submitted))
-            in_order = in_order->next;
-    }
-    ring_append(in_line, &job->in_line);
-    ring_append(in_order, &job->in_order);
-    job->line = line;
-    line->count++;
-    job->queue->n_waiting++;
+    pd_fair_add(&job->queue->waiting, &job->place, job->key_id);
     job->dispatch->waiting_bytes += job->bytes;
 }
 
 static void job_leave(struct pd_job *job)
 {
-    struct line *line = job->line;
-
-    ring_remove(&job->in_line);
-    ring_remove(&job->in_order);
-    job->queue->n_waiting--;
+    pd_fair_remove(&job->queue->waiting, &job->place);
     job->dispatch->waiting_bytes -= job->bytes;
-    job->line = NULL;
-    if (--line->count == 0) {
-        ring_remove(&line->in_lines);
-        free(line);
-    }
+}
+
+static void job_take_turn(struct pd_job *job)
+{
+    if (!pd_fair_waits(&job->place))
+        return;
+    pd_fair_take(&job->queue->waiting, &job->place);
+    job->dispatch->waiting_bytes -= job->bytes;
 }
 
 /* It never began: tell, and forget it. Not waiting, not running any more. */
@@ -328,7 +248,7 @@ static void note_duration(struct queue *queue, const struct pd_job *job)
 
 static void job_stop_running(struct pd_job *job)
 {
-    ring_remove(&job->in_order);
+    pd_ring_remove(&job->in_running);
     job->queue->n_running--;
     job->link = NULL;
 }
@@ -395,7 +315,7 @@ static void on_artifact(void *arg, const char *path, const void *data, size_t le
 static void job_ended(struct pd_job *job, const struct pd_run_result *result)
 {
     const struct pd_job_times times = {
-        .queue_us = (job->claimed.ns - job->submitted.ns) / 1000,
+        .queue_us = (job->claimed.ns - job->place.since.ns) / 1000,
         .run_us = (pd_time_now().ns - job->claimed.ns) / 1000,
     };
 
@@ -407,7 +327,7 @@ static void job_ended(struct pd_job *job, const struct pd_run_result *result)
 /* A queue outlives its pool while runs of it are under way. */
 static void queue_reap(struct pd_dispatch *dispatch, struct queue *queue)
 {
-    if (queue->n_running == 0 && queue->n_waiting == 0 &&
+    if (queue->n_running == 0 && queue->waiting.count == 0 &&
         !pd_store_pool(dispatch->store, queue->pool))
         queue_free(dispatch, queue);
 }
@@ -462,7 +382,7 @@ static int job_start(struct pd_job *job, struct pd_sandbox *sandbox, struct pd_e
     rc = job->link ? dispatch->links->run(job->link, job->run, &run_events, job, err)
                    : pd_err_set(err, PD_UNAVAILABLE, "sandbox %s has no link", sandbox->id);
     if (rc == 0) {
-        ring_append(&job->queue->running, &job->in_order);
+        pd_ring_append(&job->queue->running, &job->in_running);
         job->queue->n_running++;
         return 0;
     }
@@ -478,14 +398,13 @@ static int job_start(struct pd_job *job, struct pd_sandbox *sandbox, struct pd_e
 static int job_try(struct pd_job *job, struct pd_err *err)
 {
     struct pd_dispatch *dispatch = job->dispatch;
-    bool waits = job->line != NULL;
+    bool waits = pd_fair_waits(&job->place);
     struct pd_sandbox *sandbox;
 
     while ((sandbox = pd_store_claim(dispatch->store, job->queue->pool, job->run->language,
                                      job->key_id))) {
         int rc;
-        if (job->line)
-            job_leave(job);
+        job_take_turn(job);
         rc = job_start(job, sandbox, err);
         if (rc == 0 || rc == PD_INVALID)
             return rc;
@@ -495,7 +414,7 @@ static int job_try(struct pd_job *job, struct pd_err *err)
         if (job->starts >= STARTS_MAX)
             return PD_UNAVAILABLE;
     }
-    if (waits && !job->line)
+    if (waits && !pd_fair_waits(&job->place))
         job_wait(job);
     return PD_NOT_FOUND;
 }
@@ -511,31 +430,20 @@ static bool is_idle_elsewhere(struct pd_dispatch *dispatch, const char *pool)
     return false;
 }
 
-/* Start one job: the first of the first key in turn that can have a sandbox; the
- * key goes to the end. Returns false when none can. (A job that fails tells
+/* Start one job: the first of the first key in turn that can have a sandbox.
+ * Returns false when none can. (A job that fails tells
  * its owner, who may change the queue: so the walk ends there, too.) */
 static bool pump_one(struct pd_dispatch *dispatch, struct queue *queue)
 {
-    struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
-    bool passed_over = false;
+    struct pd_fair_item *place = NULL;
     struct pd_err err;
 
-    for (struct ring *at = queue->lines.next; at != &queue->lines; at = at->next) {
-        struct line *line = PD_CONTAINER_OF(at, struct line, in_lines);
-        struct pd_job *job = PD_CONTAINER_OF(line->jobs.next, struct pd_job, in_line);
-        bool has_more = line->count > 1;
+    while ((place = pd_fair_next_key(&queue->waiting, place))) {
+        struct pd_job *job = job_at(place);
         int starts = job->starts;
         int rc = job_try(job, &err);
-        if (rc == PD_NOT_FOUND && job->starts == starts) {
-            passed_over = true;
+        if (rc == PD_NOT_FOUND && job->starts == starts)
             continue;
-        }
-        if (passed_over && pool)
-            pool->demand.no_sandbox_for_key++; /* what was free serves another key */
-        if (has_more) {
-            ring_remove(&line->in_lines);
-            ring_append(&queue->lines, &line->in_lines);
-        }
         if (rc < 0 && rc != PD_NOT_FOUND)
             job_fail(job, &err, rc == PD_INVALID ? 0 : retry_after(dispatch, queue));
         return true;
@@ -546,15 +454,15 @@ static bool pump_one(struct pd_dispatch *dispatch, struct queue *queue)
 static void pump(struct pd_dispatch *dispatch, struct queue *queue)
 {
     struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
-    size_t before = queue->n_waiting;
+    size_t before = queue->waiting.count;
 
-    if (queue->pumping || queue->n_waiting == 0 || !pool)
+    if (queue->pumping || queue->waiting.count == 0 || !pool)
         return;
     queue->pumping = true;
     while (pump_one(dispatch, queue))
         continue;
     queue->pumping = false;
-    if (queue->n_waiting != before)
+    if (queue->waiting.count != before)
         tell_demand(dispatch, queue, pool);
 }
 
@@ -569,20 +477,18 @@ static void fail_waiting(struct pd_job *job, const struct pd_err *err, int retry
 static void expire(struct pd_dispatch *dispatch, struct queue *queue)
 {
     int64_t wait_ms = max_wait_ms(dispatch, queue);
-    size_t before = queue->n_waiting;
+    size_t before = queue->waiting.count;
+    struct pd_fair_item *oldest;
     struct pd_pool *pool;
     struct pd_err err;
 
-    while (!ring_is_empty(&queue->order)) {
-        struct pd_job *job = PD_CONTAINER_OF(queue->order.next, struct pd_job, in_order);
-        if (left_ms(job, wait_ms) > 0)
-            break;
+    while ((oldest = pd_fair_oldest(&queue->waiting)) && left_ms(oldest, wait_ms) <= 0) {
         pd_err_set(&err, PD_TIMEOUT, "no sandbox of pool %s became free within %lld s", queue->pool,
                    (long long)wait_ms / 1000);
-        fail_waiting(job, &err, retry_after(dispatch, queue));
+        fail_waiting(job_at(oldest), &err, retry_after(dispatch, queue));
     }
     pool = pd_store_pool(dispatch->store, queue->pool);
-    if (pool && queue->n_waiting != before)
+    if (pool && queue->waiting.count != before)
         tell_demand(dispatch, queue, pool);
 }
 
@@ -597,8 +503,10 @@ static void on_timer(uv_timer_t *timer)
 
 static void fail_all_waiting(struct queue *queue, const struct pd_err *err)
 {
-    while (!ring_is_empty(&queue->order))
-        fail_waiting(PD_CONTAINER_OF(queue->order.next, struct pd_job, in_order), err, 0);
+    struct pd_fair_item *oldest;
+
+    while ((oldest = pd_fair_oldest(&queue->waiting)))
+        fail_waiting(job_at(oldest), err, 0);
 }
 
 /* The store has changed something in a pool. */
@@ -623,42 +531,19 @@ static void on_store(void *arg, const char *name)
 
 /* ---- admission ---- */
 
-static struct line *longest_line(struct queue *queue)
-{
-    struct line *longest = NULL;
-
-    for (struct ring *at = queue->lines.next; at != &queue->lines; at = at->next) {
-        struct line *line = PD_CONTAINER_OF(at, struct line, in_lines);
-        if (!longest || line->count > longest->count)
-            longest = line;
-    }
-    return longest;
-}
-
-static size_t waiting_of(struct queue *queue, const char *key_id)
-{
-    for (struct ring *at = queue->lines.next; at != &queue->lines; at = at->next) {
-        struct line *line = PD_CONTAINER_OF(at, struct line, in_lines);
-        if (strcmp(line->key_id, key_id) == 0)
-            return line->count;
-    }
-    return 0;
-}
-
 /* Make room in a full queue for a key that has less than the others, or refuse. */
 static int make_room(struct pd_dispatch *dispatch, struct queue *queue, const char *key_id,
                      struct pd_err *err)
 {
-    struct line *longest = longest_line(queue);
+    struct pd_fair_item *victim = pd_fair_victim(&queue->waiting, key_id);
     struct pd_err given;
 
-    if (!longest || waiting_of(queue, key_id) + 1 >= longest->count)
+    if (!victim)
         return pd_err_set(err, PD_THROTTLED, "the queue of pool %s is full: %zu runs wait",
-                          queue->pool, queue->n_waiting);
+                          queue->pool, queue->waiting.count);
     pd_err_set(&given, PD_THROTTLED, "the queue of pool %s is full, and this key has most in it",
                queue->pool);
-    fail_waiting(PD_CONTAINER_OF(longest->jobs.prev, struct pd_job, in_line), &given,
-                 retry_after(dispatch, queue));
+    fail_waiting(job_at(victim), &given, retry_after(dispatch, queue));
     return 0;
 }
 
@@ -667,7 +552,7 @@ static int admit(struct pd_dispatch *dispatch, struct queue *queue, const struct
                  const char *key_id, struct pd_err *err)
 {
     const struct pd_pool_spec *spec = pool->spec;
-    int64_t best = ((int64_t)queue->n_waiting + 1) * average_ms(queue) /
+    int64_t best = ((int64_t)queue->waiting.count + 1) * average_ms(queue) /
                    (spec->max_size > 0 ? spec->max_size : 1);
 
     if (spec->max_size <= 0)
@@ -677,7 +562,7 @@ static int admit(struct pd_dispatch *dispatch, struct queue *queue, const struct
         return pd_err_set(err, PD_UNAVAILABLE,
                           "pool %s is busy: a run sent now could not start within %lld s",
                           queue->pool, (long long)spec->queue.max_wait_ms / 1000);
-    if (queue->n_waiting >= (size_t)spec->queue.max_length)
+    if (queue->waiting.count >= (size_t)spec->queue.max_length)
         return make_room(dispatch, queue, key_id, err);
     return 0;
 }
@@ -695,7 +580,7 @@ static struct pd_job *job_new(struct pd_dispatch *dispatch, struct queue *queue,
     job->bytes = request->bytes;
     job->events = events;
     job->arg = arg;
-    job->submitted = pd_time_now();
+    job->place.since = pd_time_now();
     return job;
 }
 
@@ -733,7 +618,7 @@ int pd_dispatch_submit(struct pd_dispatch *dispatch, const struct pd_job_request
         return pd_err_set(err, PD_UNAVAILABLE, "pool %s is being deleted", request->pool);
     queue = queue_of(dispatch, pool);
     job = job_new(dispatch, queue, request, events, arg);
-    if (queue->n_waiting == 0)
+    if (queue->waiting.count == 0)
         rc = job_try(job, err);
     if (rc == 0)
         pool->demand.warm_hits++;
@@ -804,8 +689,8 @@ static void abandon_running(struct pd_dispatch *dispatch, struct queue *queue)
 {
     const struct pd_err err = {.kind = PD_CANCELED, .msg = "the service is stopping"};
 
-    while (!ring_is_empty(&queue->running)) {
-        struct pd_job *job = PD_CONTAINER_OF(queue->running.next, struct pd_job, in_order);
+    while (!pd_ring_is_empty(&queue->running)) {
+        struct pd_job *job = PD_CONTAINER_OF(queue->running.next, struct pd_job, in_running);
         const struct pd_job_events *events = job->events;
         struct pd_link *link = job->link;
         job_stop_running(job);
