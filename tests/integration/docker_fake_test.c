@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -695,5 +696,6 @@ int main(void)
         TEST(test_diagnostics),
         TEST(test_container_that_ended_meanwhile),
     };
+    signal(SIGPIPE, SIG_IGN); /* as the service does */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +15,13 @@
 #include "common/buf.h"
 #include "common/mem.h"
 #include "common/time.h"
+#include "controller/docker_address.h"
 #include "controller/docker_request.h"
+#include "controller/docker_stream.h"
 #include "controller/provider_docker.h"
 #include "tests/lib/engine_test.h"
 #include "tests/lib/loop_until.h"
+#include "tests/lib/tls_front.h"
 
 #define WAIT_MS 60000
 #define EVENTS_MAX 64
@@ -27,6 +31,7 @@ struct ctx {
     struct pd_provider *provider;
     char instance[40];
     bool own_volume;
+    const char *cert_path; /* with it: TLS */
     struct pd_pool_spec *spec;
     bool done;
     int kind; /* of the last callback's err, 0 without */
@@ -148,8 +153,11 @@ static void wait_streamed(struct ctx *ctx)
 static void provider_open(struct ctx *ctx, const char *host, const char *const *entrypoint)
 {
     struct pd_strings strings = {.items = (char **)(uintptr_t)entrypoint};
-    struct pd_docker_config config = {
-        .host = host, .instance = ctx->instance, .own_volume = ctx->own_volume};
+    struct pd_docker_config config = {.host = host,
+                                      .instance = ctx->instance,
+                                      .own_volume = ctx->own_volume,
+                                      .tls_verify = ctx->cert_path != NULL,
+                                      .cert_path = ctx->cert_path};
     struct pd_err err;
 
     while (entrypoint && entrypoint[strings.count])
@@ -776,6 +784,90 @@ static void test_ensure_many_at_once(void **state)
     }
 }
 
+/* ---- TLS ---- */
+
+/* The engine behind a front that demands a certificate: calls, events and links. */
+static void test_engine_behind_tls(void **state)
+{
+    struct ctx *ctx = *state;
+    char folder[] = "/tmp/pd-tls-XXXXXX";
+    pd_autofree char *host = NULL;
+    pd_autofree char *text = NULL;
+    pd_autofree char *clean = NULL;
+    struct pd_tls_front *front;
+    size_t bytes = 3 << 20;
+
+    NEED_ENGINE();
+    if (strncmp(pd_test_docker_host(), "unix://", 7) != 0) {
+        printf("SKIP docker: the engine is not at a unix socket, so no TLS front can be had\n");
+        skip();
+    }
+    assert_non_null(mkdtemp(folder));
+    front = pd_tls_front_open(folder, pd_test_docker_host() + 7);
+    host = pd_asprintf("tcp://127.0.0.1:%d", pd_tls_front_port(front));
+    clean = pd_asprintf("rm -r %s", folder);
+    ctx->cert_path = folder;
+    provider_open(ctx, host, cat);
+    ctx->wait_for = WAIT_UP;
+    ctx->provider->ops->watch(ctx->provider, on_event, ctx);
+    assert_true(pd_loop_until(&ctx->loop, &ctx->seen, WAIT_MS));
+    ensure_ready(ctx);
+    create_well(ctx, "tls");
+    assert_int_equal(link_to(ctx, ctx->id), 0);
+    ctx->stream->ops->read(ctx->stream, true);
+    say(ctx, "hello\n", 6);
+    assert_memory_equal(ctx->data.data, "hello\n", 6);
+    pd_buf_clear(&ctx->data);
+    text = pd_calloc(bytes + 1, 1);
+    for (size_t i = 0; i < bytes; i++)
+        text[i] = (char)('a' + (i * 7 + i / 1000) % 26);
+    for (size_t at = 0; at < bytes; at += 1 << 16) { /* the front is one thread each way */
+        pd_autofree char *part = pd_strndup(text + at, 1 << 16);
+        say(ctx, part, at + (1 << 16));
+    }
+    assert_int_equal(ctx->data.len, bytes);
+    assert_memory_equal(ctx->data.data, text, bytes);
+    unlink_it(ctx);
+    destroy_all(ctx);
+    provider_close(ctx);
+    pd_tls_front_close(front);
+    assert_int_equal(system(clean), 0);
+}
+
+/* Neither calls nor links go to a peer that our authority does not vouch for. */
+static void test_peer_that_is_not_trusted(void **state)
+{
+    struct ctx *ctx = *state;
+    char folder[] = "/tmp/pd-tls-XXXXXX";
+    pd_autofree char *host = NULL;
+    pd_autofree char *swap = NULL;
+    pd_autofree char *clean = NULL;
+    struct pd_tls_front *front;
+
+    assert_non_null(mkdtemp(folder));
+    front = pd_tls_front_open(folder, "/nonexistent");
+    host = pd_asprintf("tcp://127.0.0.1:%d", pd_tls_front_port(front));
+    swap = pd_asprintf("cp %s/other-ca.pem %s/ca.pem", folder, folder);
+    clean = pd_asprintf("rm -r %s", folder);
+    assert_int_equal(system(swap), 0);
+    ctx->cert_path = folder;
+    provider_open(ctx, host, cat);
+    assert_int_equal(ctx->provider->ops->list(ctx->provider, on_list, ctx, NULL), 0);
+    wait_done(ctx);
+    assert_int_equal(ctx->kind, PD_DENIED);
+    {
+        struct pd_docker_address address;
+        assert_int_equal(pd_docker_address_parse(host, true, folder, &address, NULL), 0);
+        pd_docker_attach_open(&ctx->loop, &address, "/x", "x", on_link, ctx);
+        wait_done(ctx);
+        assert_int_equal(ctx->kind, PD_DENIED);
+        pd_docker_address_fini(&address);
+    }
+    provider_close(ctx);
+    pd_tls_front_close(front);
+    assert_int_equal(system(clean), 0);
+}
+
 static void look_inside(struct ctx *ctx, const char *id)
 {
     create_well(ctx, id);
@@ -905,9 +997,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_volume_that_is_half_filled, setup, teardown),
         cmocka_unit_test_setup_teardown(test_carrier_left_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ensure_many_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_engine_behind_tls, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_peer_that_is_not_trusted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_confinement_of_cell, setup, teardown),
         cmocka_unit_test_setup_teardown(test_confinement_of_uid, setup, teardown),
         cmocka_unit_test_setup_teardown(test_confinement_of_container, setup, teardown),
     };
+    signal(SIGPIPE, SIG_IGN); /* as the service does */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,8 +37,8 @@ static void on_answer(void *arg, const struct pd_err *err, const struct pd_http_
     outcome->done = true;
 }
 
-int pd_test_engine_call(const char *method, const char *path, const char *body, char *answer,
-                        size_t answer_bytes)
+int pd_test_engine_call_at(const char *host, const char *method, const char *path, const void *body,
+                           size_t body_len, char *answer, size_t answer_bytes)
 {
     const char *const headers[] = {"Content-Type: application/json", NULL};
     struct outcome outcome = {-1, answer, answer_bytes, false};
@@ -47,7 +47,7 @@ int pd_test_engine_call(const char *method, const char *path, const char *body, 
     struct pd_http *http;
     uv_loop_t loop;
 
-    if (pd_docker_address_parse(pd_test_docker_host(), false, NULL, &address, NULL) < 0)
+    if (pd_docker_address_parse(host, false, NULL, &address, NULL) < 0)
         return -1;
     uv_loop_init(&loop);
     http = pd_http_new(&loop);
@@ -58,7 +58,7 @@ int pd_test_engine_call(const char *method, const char *path, const char *body, 
                                               .unix_socket = address.socket_path,
                                               .headers = headers,
                                               .body = body,
-                                              .body_len = body ? strlen(body) : 0,
+                                              .body_len = body_len,
                                               .timeout_ms = 30000,
                                               .response_bytes_max = 16 << 20},
                      on_answer, &outcome, NULL, NULL) < 0 ||
@@ -69,6 +69,13 @@ int pd_test_engine_call(const char *method, const char *path, const char *body, 
         abort();
     pd_docker_address_fini(&address);
     return outcome.status;
+}
+
+int pd_test_engine_call(const char *method, const char *path, const char *body, char *answer,
+                        size_t answer_bytes)
+{
+    return pd_test_engine_call_at(pd_test_docker_host(), method, path, body,
+                                  body ? strlen(body) : 0, answer, answer_bytes);
 }
 
 struct pd_pool_spec *pd_test_spec(const char *name, enum pd_isolation isolation)

@@ -18,6 +18,10 @@ const char *pd_test_image(void);
 int pd_test_engine_call(const char *method, const char *path, const char *body, char *answer,
                         size_t answer_bytes);
 
+/* Likewise, of the engine at `host`, with a body of any bytes. */
+int pd_test_engine_call_at(const char *host, const char *method, const char *path, const void *body,
+                           size_t body_len, char *answer, size_t answer_bytes);
+
 /* A spec as a pool of small sandboxes would have it; the caller unrefs it. */
 struct pd_pool_spec *pd_test_spec(const char *name, enum pd_isolation isolation);
 
