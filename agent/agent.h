@@ -90,6 +90,7 @@ struct slot {
     struct lang *lang;    /* whose spare it is (to be); NULL a bare cell */
     enum start start;     /* how a run in it will have been started */
     struct zygote *zygote; /* that forked `prog` and will report its end, or NULL */
+    uint32_t ticket;       /* of the request to fork it */
     pid_t prog;           /* 0 none */
     bool is_ready;        /* the spare has said so (its pid may follow) */
     int stdin_w, stdout_r, stderr_r, go_w, ready_r;
@@ -195,6 +196,7 @@ struct agent {
     uint64_t runs;
     int64_t oom_kills; /* as last read */
     uid_t next_uid;
+    uint32_t tickets; /* given out */
     bool spares_changed;
 };
 
@@ -229,6 +231,7 @@ struct slot *slot_make(struct agent *agent, struct lang *lang);
 void slot_end(struct agent *agent, struct slot *slot);
 bool slot_launch(struct agent *agent, struct slot *slot, const char *const *argv,
                  const char *const *env);
+void slot_check_ready(struct agent *agent, struct slot *slot);
 void slot_on_event(struct agent *agent, struct slot *slot, unsigned which);
 void slot_watch_output(struct agent *agent, struct slot *slot, bool on);
 bool slots_on_exit(struct agent *agent, pid_t pid);

@@ -830,9 +830,9 @@ void run_on_prog_done(struct agent *agent, int status)
     struct slot *slot = run->slot;
     struct end end = {.known = true, .status = status};
 
-    if (run->state != RUN_ACTIVE || run->killed || slot->prog <= 0 ||
-        sys_usage(slot->prog, &end.cpu_us, &end.maxrss_bytes) < 0)
+    if (run->state != RUN_ACTIVE || run->killed)
         return;
+    sys_usage(slot->prog, &end.cpu_us, &end.maxrss_bytes);
     /* All that it printed is in its pipes; their end would come with its own. */
     pump_what_is_there(agent);
     if (may_read(agent)) {

@@ -335,6 +335,17 @@ struct slot *slot_make(struct agent *agent, struct lang *lang)
     return NULL;
 }
 
+/* It has said that it waits, and its pid is known: the two come on different ways. */
+void slot_check_ready(struct agent *agent, struct slot *slot)
+{
+    if (slot->state != SLOT_JOINING || !slot->is_ready || slot->prog <= 0)
+        return;
+    slot->lang->spares_failed = 0;
+    slot->state = SLOT_READY;
+    hold_spares(agent);
+    run_on_slot_ready(agent, slot);
+}
+
 static void on_ready_byte(struct agent *agent, struct slot *slot)
 {
     char byte;
@@ -349,10 +360,7 @@ static void on_ready_byte(struct agent *agent, struct slot *slot)
         return;
     }
     slot->is_ready = true;
-    slot->lang->spares_failed = 0;
-    slot->state = SLOT_READY;
-    hold_spares(agent);
-    run_on_slot_ready(agent, slot);
+    slot_check_ready(agent, slot);
 }
 
 /* The spare's interpreter has done all that its program can see. */
@@ -393,7 +401,7 @@ void slot_on_event(struct agent *agent, struct slot *slot, unsigned which)
         on_ctl(agent, slot);
         break;
     case SLOT_READY_FD:
-        if (slot->state == SLOT_JOINING)
+        if (slot->state == SLOT_JOINING && !slot->is_ready)
             on_ready_byte(agent, slot);
         else if (slot->state == SLOT_RUNNING)
             on_done(agent, slot);

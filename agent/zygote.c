@@ -141,12 +141,13 @@ void zygote_fork(struct agent *agent, struct slot *slot, const int *fds)
     struct zygote *zygote = &slot->lang->zygote;
     struct zygote_message message = {
         .type = ZYGOTE_FORK,
-        .slot = (uint32_t)(slot - agent->slots),
+        .ticket = ++agent->tickets,
         .uid = slot->uid,
     };
     int first = agent->confine.has_cell ? 0 : PD_JOIN_STDIN;
 
     slot->zygote = zygote;
+    slot->ticket = message.ticket;
     sys_send_fds(zygote->sock, &message, sizeof message, fds + first,
                  (size_t)(PD_JOIN_COUNT - first));
     if (++zygote->forks >= ZYGOTE_FORKS_MAX && slot->lang->next.state == ZYGOTE_NONE)
@@ -162,14 +163,25 @@ static struct slot *slot_of(struct agent *agent, pid_t pid)
     return NULL;
 }
 
+static struct slot *slot_of_ticket(struct agent *agent, uint32_t ticket)
+{
+    for (size_t i = 0; i < SLOTS_MAX; i++) {
+        struct slot *slot = &agent->slots[i];
+        if (slot->zygote && slot->ticket == ticket && slot->state == SLOT_JOINING)
+            return slot;
+    }
+    return NULL;
+}
+
 static void on_forked(struct agent *agent, const struct zygote_message *message)
 {
-    struct slot *slot = message->slot < SLOTS_MAX ? &agent->slots[message->slot] : NULL;
+    struct slot *slot = slot_of_ticket(agent, message->ticket);
 
-    if (!slot || slot->state == SLOT_FREE || !slot->zygote)
-        return;
+    if (!slot)
+        return; /* given up meanwhile; the child died with its cell */
     if (message->pid > 0) {
         slot->prog = message->pid;
+        slot_check_ready(agent, slot);
         return;
     }
     slot->zygote = NULL;

@@ -176,7 +176,7 @@ static int enter(const struct zygote_message *message, int *fds)
 /* One child into one cell. Returns 1 in the child. */
 static int fork_one(const struct zygote_message *message, int *fds)
 {
-    struct zygote_message reply = {.type = ZYGOTE_FORKED, .slot = message->slot};
+    struct zygote_message reply = {.type = ZYGOTE_FORKED, .ticket = message->ticket};
     int aimed = state.confine.has_cell ? pd_confine_aim(fds[PD_JOIN_PID]) : 0;
     pid_t pid = -1;
 
@@ -357,7 +357,9 @@ static void leave(int status)
     fflush(NULL);
     if (getpid() == state.pid) {
         struct pd_spare_done done = {PD_SPARE_DONE, status & 0xff};
-        (void)!write(PD_SPARE_DONE_FD, &done, sizeof done);
+        /* Killed from here on, once the agent has read what was used. */
+        while (write(PD_SPARE_DONE_FD, &done, sizeof done) == sizeof done)
+            pause();
     }
     _exit(status);
 }

@@ -177,8 +177,21 @@ def clear_program_modules():
     gc.collect()
 
 
+def save_figures():
+    """What matplotlib has open is left behind as a file each."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    for number in pyplot.get_fignums() if pyplot else ():
+        path = "figure-%d.png" % number
+        try:
+            if not os.path.lexists(path):
+                pyplot.figure(number).savefig(path)
+        except Exception as error:
+            print("paddock: figure %d: %s" % (number, error), file=sys.stderr)
+
+
 def finish(status):
     """What a program can see of its interpreter's end; the status to exit with."""
+    save_figures()
     shut_down_threads()
     atexit._run_exitfuncs()
     ok = flush()
