@@ -76,15 +76,15 @@ static int parse_provider(const char *text, enum pd_provider_kind *ret_kind, str
     return 0;
 }
 
-/* pools.d beside the config file. */
-static char *sibling_pools_dir(const char *config)
+/* What has this name beside the config file. */
+static char *sibling(const char *config, const char *name)
 {
     const char *slash = config ? strrchr(config, '/') : NULL;
 
     if (!config)
         return NULL;
-    return slash ? pd_asprintf("%.*s/pools.d", (int)(slash - config), config)
-                 : pd_strdup("pools.d");
+    return slash ? pd_asprintf("%.*s/%s", (int)(slash - config), config, name)
+                 : pd_strdup(name);
 }
 
 struct flags {
@@ -142,7 +142,8 @@ int pd_options_parse(int argc, char **argv, struct pd_options *ret_options, stru
     else if (access(SYSTEM_CONFIG, F_OK) == 0)
         o->config = pd_strdup(SYSTEM_CONFIG);
     pools_dir = choose(flags.pools_dir, "PADDOCK_POOLS_DIR", NULL);
-    o->pools_dir = pools_dir ? pd_strdup(pools_dir) : sibling_pools_dir(o->config);
+    o->pools_dir = pools_dir ? pd_strdup(pools_dir) : sibling(o->config, "pools.d");
+    o->languages = sibling(o->config, "languages.yaml");
     o->state_dir = pd_state_dir(flags.state_dir);
     o->docker.host = choose(NULL, "DOCKER_HOST", NULL);
     o->docker.tls_verify = choose(NULL, "DOCKER_TLS_VERIFY", NULL) != NULL;
@@ -156,6 +157,7 @@ void pd_options_fini(struct pd_options *options)
     free(options->address);
     free(options->config);
     free(options->pools_dir);
+    free(options->languages);
     free(options->state_dir);
     *options = (struct pd_options){.port = 0};
 }

@@ -14,6 +14,8 @@ struct pd_options {
                                        it exists, else NULL: the built-in one */
     char *pools_dir;                /* --pools-dir, PADDOCK_POOLS_DIR, pools.d beside the config
                                        file; NULL: none */
+    char *languages;                /* languages.yaml beside the config file; NULL: none. Where
+                                       it does not exist the built-in one is meant */
     char *state_dir;                /* --state-dir, or as pd_state_dir says */
     struct {
         const char *host;      /* DOCKER_HOST; NULL where it is not set; borrowed */

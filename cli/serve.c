@@ -27,10 +27,13 @@
 #include "cli/sources.h"
 #include "cli/state.h"
 #include "common/asset.h"
+#include "common/file.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "controller/controller.h"
 #include "controller/provider_docker.h"
+
+#define LANGUAGES_BYTES_MAX (256u * 1024)
 
 enum stage { STARTING, SERVING, DRAINING, CLOSING, STOPPED };
 
@@ -164,18 +167,32 @@ static void open_loop(struct service *service)
     service->deadline.data = service;
 }
 
-static int load_languages(struct service *service, struct pd_err *err)
+static int parse_languages(struct service *service, const char *name, const char *text, size_t len,
+                           struct pd_err *err)
 {
-    struct pd_asset text = pd_asset_find("conf/languages.yaml");
     struct pd_problems problems = {.count = 0};
 
-    if (!text.name)
-        return pd_err_set(err, PD_INTERNAL, "no language catalogue is built into this program");
-    if (pd_languages_parse((const char *)text.data, text.len, &service->languages, &problems) < 0) {
-        pd_problems_err(&problems, err);
-        return pd_err_wrap(err, "conf/languages.yaml");
+    if (pd_languages_parse(text, len, &service->languages, &problems) == 0)
+        return 0;
+    pd_problems_err(&problems, err);
+    return pd_err_wrap(err, "%s", name);
+}
+
+static int load_languages(struct service *service, struct pd_err *err)
+{
+    struct pd_asset built_in = pd_asset_find("conf/languages.yaml");
+    const char *path = service->options.languages;
+    pd_autofree char *text = NULL;
+    size_t len;
+
+    if (path && access(path, F_OK) == 0) {
+        int rc = pd_file_read(path, LANGUAGES_BYTES_MAX, &text, &len, err);
+        return rc < 0 ? rc : parse_languages(service, path, text, len, err);
     }
-    return 0;
+    if (!built_in.name)
+        return pd_err_set(err, PD_INTERNAL, "no language catalogue is built into this program");
+    return parse_languages(service, "conf/languages.yaml", (const char *)built_in.data,
+                           built_in.len, err);
 }
 
 static int open_keys(struct service *service, struct pd_err *err)

@@ -2,12 +2,13 @@
 waiting interpreter from one that was started for it."""
 
 import base64
+import os
 import re
 import time
 import unittest
 
 import same_programs
-from lib.service import Service, manifest, short_form, wait_for
+from lib.service import ROOT, Service, manifest, short_form, wait_for
 
 IMAGE = "paddock-sandbox:all"
 ROOMY = "{cpu: '2', memory: 1Gi, pids: 128, disk: 128Mi}"
@@ -292,6 +293,29 @@ class Languages(unittest.TestCase):
             answer = service.execute(code, "c", pool="brief", timeout=1)
         self.assertEqual((answer["status"], answer["stage"]), ("timed_out", "compile"), answer)
         self.assertGreater(answer["compile"]["time"], 1.5)
+
+    # ---- the catalogue ----
+
+    def test_a_language_is_added_as_the_readme_says(self):
+        with open(os.path.join(ROOT, "README.md")) as file:
+            shown = re.search(r"```yaml\n(  - name: awk\n.*?)```", file.read(), re.S).group(1)
+        with open(os.path.join(ROOT, "conf", "languages.yaml")) as file:
+            catalogue = file.read() + "\n" + shown
+        service = Service(short_form(0, 1), pools(cold=pool(warm="{spares: 0, zygote: false}")))
+        with open(os.path.join(service.dir, "languages.yaml"), "w") as file:
+            file.write(catalogue)
+        with service:
+            answer = service.execute("{ print $2; n++ } END { exit n }", "awk", pool="cold",
+                                     stdin="a b\nc d\n")
+            self.assertEqual((answer["stdout"], answer["exit_code"]), ("b\nd\n", 2), answer)
+
+    def test_a_broken_catalogue_is_refused(self):
+        service = Service()
+        with open(os.path.join(service.dir, "languages.yaml"), "w") as file:
+            file.write("languages:\n  - name: awk\n    file: main.awk\n")
+        service.start(wait=False)
+        self.assertNotEqual(service.process.wait(20), 0)
+        self.assertRegex(service.log(), r"languages\.yaml.*run")
 
     # ---- files ----
 
