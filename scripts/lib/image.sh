@@ -55,6 +55,7 @@ image_tarball() {
         say "building a sandbox image from Debian packages ($include)"
         mkdir -p "$IMAGE_CACHE"
         log=$(mktemp)
+        # shellcheck disable=SC2016
         if ! as_root mmdebstrap --variant=minbase --include="$include" \
                 --essential-hook='mkdir -p "$1/usr/share/man/man1"' \
                 --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \

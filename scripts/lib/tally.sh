@@ -53,7 +53,7 @@ tally_ctest() {
     if grep -qaE '^\[ +SKIPPED \]' "$full" && ! grep -qaE '^ *SKIP [^ ]+: ' "$full"; then
         tally_fail "ctest/$preset: a test was skipped without a line that says why"
     fi
-    cases=$(grep -acE '^\[ +OK \]|^[0-9]+ inputs$' "$full" || true)
+    cases=$(grep -acE '^\[ +OK \]|^[0-9]+ inputs$|^killed +' "$full" || true)
     tally_pass "$cases"
     # "  3 - unit/queue_test (Failed)"
     while IFS= read -r failed; do
