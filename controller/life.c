@@ -25,6 +25,8 @@
 #define CREATE_ATTEMPTS_MAX 3
 #define LINK_ATTEMPTS_MAX 3
 #define ID_RANDOM_CHARS 10
+#define SHORT_LIFE_MS 3000 /* from ready to dead, without a run */
+#define SHORT_LIVES_MAX 5  /* generations in a row: something is wrong */
 
 static struct pd_sandbox_state *state_of(const struct pd_sandbox *sandbox)
 {
@@ -50,6 +52,56 @@ void pd_life_blame(struct pd_sandbox_state *state, int kind, const char *message
         return;
     pd_growth_failed(&pd_pool_state_of(pool)->growth, kind, message, controller->now(),
                      (uint64_t)(uintptr_t)pool ^ (uint64_t)controller->started.ns);
+}
+
+void pd_life_mourn(struct pd_sandbox_state *state, const char *message)
+{
+    struct pd_pool_state *pool_state = pd_pool_state_of(pd_life_pool(state));
+    struct pd_time now = state->controller->now();
+
+    if (state->adopted)
+        return;
+    if (!state->was_ready) {
+        pd_life_blame(state, PD_UNAVAILABLE, message);
+        return;
+    }
+    if (state->sandbox->runs > 0 || state->sandbox->phase == PD_SANDBOX_CLAIMED ||
+        pd_time_ms_between(state->ready_at, now) >= SHORT_LIFE_MS)
+        return;
+    /* Those that were ready beside the last one are of its generation. */
+    if (!pd_time_before(state->ready_at, pool_state->short_life_at))
+        pool_state->short_lives++;
+    pool_state->short_life_at = now;
+    if (pool_state->short_lives >= SHORT_LIVES_MAX)
+        pd_life_blame(state, PD_UNAVAILABLE, message);
+}
+
+void pd_life_ready(struct pd_sandbox_state *state)
+{
+    struct pd_pool_state *pool_state = pd_pool_state_of(pd_life_pool(state));
+
+    if (!state->was_ready)
+        state->ready_at = state->controller->now();
+    state->was_ready = true;
+    if (pool_state->short_lives < SHORT_LIVES_MAX)
+        pd_growth_ready(&pool_state->growth);
+}
+
+/* One that became ready after the last short life, and lives on, ends the row. */
+static void live_on(struct pd_sandbox_state *state)
+{
+    struct pd_pool_state *pool_state = pd_pool_state_of(pd_life_pool(state));
+    struct pd_time proven = pd_time_add_ms(state->ready_at, SHORT_LIFE_MS);
+
+    if (pool_state->short_lives == 0 || pd_time_before(state->ready_at, pool_state->short_life_at))
+        return;
+    if (pd_time_before(state->controller->now(), proven)) {
+        pd_life_step_at(state, proven);
+        return;
+    }
+    if (pool_state->short_lives >= SHORT_LIVES_MAX)
+        pd_growth_ready(&pool_state->growth);
+    pool_state->short_lives = 0;
 }
 
 /* ---- birth ---- */
@@ -232,8 +284,9 @@ void pd_life_dead(struct pd_sandbox *sandbox, const char *reason)
 {
     struct pd_sandbox_state *state = state_of(sandbox);
 
-    if (sandbox->phase == PD_SANDBOX_STARTING && !state->adopted && !state->was_ready)
-        pd_life_blame(state, PD_UNAVAILABLE, reason[0] ? reason : "it died before it was ready");
+    if (sandbox->phase == PD_SANDBOX_TERMINATING)
+        return;
+    pd_life_mourn(state, reason[0] ? reason : "it died");
     pd_life_end(sandbox, reason[0] ? reason : "it died");
 }
 
@@ -345,6 +398,8 @@ void pd_life_step(struct pd_sandbox *sandbox)
         ask_to_destroy(state);
         break;
     case PD_SANDBOX_WARM:
+        live_on(state);
+        break;
     case PD_SANDBOX_CLAIMED:
         break;
     }

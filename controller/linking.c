@@ -74,8 +74,7 @@ void pd_linking_failed(struct pd_sandbox_state *state, const struct pd_err *err)
         link_again(state);
         return;
     }
-    if (!state->was_ready && !state->adopted)
-        pd_life_blame(state, err->kind == PD_LIMIT ? PD_INTERNAL : err->kind, err->msg);
+    pd_life_mourn(state, err->msg);
     pd_life_end(sandbox, err->msg);
 }
 
@@ -129,7 +128,6 @@ static void learn_start_time(struct pd_sandbox_state *state, int64_t took_ms)
 
     if (!state->adopted && !state->was_ready)
         pool_state->start_ms = (pool_state->start_ms * 3 + took_ms) / 4;
-    pd_growth_ready(&pool_state->growth);
 }
 
 static void on_link_ready(void *arg, struct pd_link *link, const struct pd_hello *hello)
@@ -146,7 +144,7 @@ static void on_link_ready(void *arg, struct pd_link *link, const struct pd_hello
     take_hello(state, hello);
     take_over_runs(state, hello->runs);
     learn_start_time(state, took_ms);
-    state->was_ready = true;
+    pd_life_ready(state);
     state->relinks = 0;
     pd_log(PD_LOG_INFO, "controller", "sandbox ready", "pool", sandbox->pool, "id", sandbox->id,
            "took_ms", fresh ? PD_NUM(took_ms) : NULL, "isolation",

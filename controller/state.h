@@ -54,6 +54,8 @@ struct pd_pool_state {
     char ready_hash[PD_TEMPLATE_HASH_BYTES]; /* the template that the provider is ready for */
     char hello_hash[PD_TEMPLATE_HASH_BYTES]; /* the template that pd_pool.hello speaks of */
     bool preparing;
+    int short_lives;              /* generations in a row that died as soon as they were ready */
+    struct pd_time short_life_at; /* the last of them */
 };
 
 enum pd_op_kind { PD_OP_NONE, PD_OP_CREATE, PD_OP_LINK, PD_OP_DESTROY };
@@ -68,11 +70,12 @@ struct pd_sandbox_state {
     struct pd_time op_until; /* given up then */
     int attempts;            /* of the present op */
     struct pd_time retry_at;
-    struct pd_link *link; /* from its opening on; sandbox->link only from ready on */
-    uint32_t epoch;       /* the last link's */
-    bool adopted;         /* made by an earlier life */
-    bool was_ready;       /* its agent has answered once */
-    int relinks;          /* chances used since it was ready, or the provider came up */
+    struct pd_link *link;    /* from its opening on; sandbox->link only from ready on */
+    uint32_t epoch;          /* the last link's */
+    bool adopted;            /* made by an earlier life */
+    bool was_ready;          /* its agent has answered once */
+    struct pd_time ready_at; /* the first time */
+    int relinks;             /* chances used since it was ready, or the provider came up */
 };
 
 /* A question to a provider that waits for its answer. Outlives the controller
@@ -178,6 +181,11 @@ struct pd_pool *pd_life_pool(const struct pd_sandbox_state *state);
 void pd_life_step_at(struct pd_sandbox_state *state, struct pd_time when);
 /* Its creation failed, or it never became ready: that slows growth. */
 void pd_life_blame(struct pd_sandbox_state *state, int kind, const char *message);
+/* It has died. One that dies as soon as it is ready is no good either: where
+ * that happens again and again it slows growth, until one lives on. */
+void pd_life_mourn(struct pd_sandbox_state *state, const char *message);
+/* Its agent has answered. */
+void pd_life_ready(struct pd_sandbox_state *state);
 
 /* ---- linking.c ---- */
 

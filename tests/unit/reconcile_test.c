@@ -570,6 +570,35 @@ static void test_failing_destructions_pause_too(void **state)
     close_world(&world);
 }
 
+static void kill_all(struct world *world)
+{
+    for (size_t i = 0; i < world->sim->count; i++) {
+        if (world->sim->instances[i]->instance.phase == PD_INSTANCE_RUNNING)
+            provider_sim_kill(world->sim, i);
+    }
+}
+
+static void test_what_dies_as_soon_as_it_is_ready_is_made_less_often(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    for (int i = 0; i < 600; i++) {
+        advance(&world, 100);
+        kill_all(&world);
+    }
+    assert_in_range(world.sim->created, 10, 30);
+    assert_string_equal(status(&world)->degraded.reason, "CreateFailed");
+    advance(&world, 70 * 1000);
+    assert_settled(&world, 3);
+    assert_string_equal(status(&world)->degraded.reason, "AsExpected");
+    provider_sim_kill(world.sim, 0);
+    settle(&world);
+    assert_settled(&world, 3); /* forgiven: at once */
+    close_world(&world);
+}
+
 static void test_mute_agents_are_replaced(void **state)
 {
     struct world world;
@@ -935,6 +964,7 @@ int main(void)
         cmocka_unit_test(test_a_creation_that_worked_and_was_called_a_failure),
         cmocka_unit_test(test_silence_is_not_waited_for_for_ever),
         cmocka_unit_test(test_failing_destructions_pause_too),
+        cmocka_unit_test(test_what_dies_as_soon_as_it_is_ready_is_made_less_often),
         cmocka_unit_test(test_mute_agents_are_replaced),
         cmocka_unit_test(test_a_broken_link_is_made_anew),
         cmocka_unit_test(test_a_broken_link_under_a_run_costs_the_sandbox),
