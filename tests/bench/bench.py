@@ -301,7 +301,22 @@ def bench_memory(quick):
               "%.2f MiB its share" % (total / 1024, rss / 1024, pss / 1024))
 
 
-BENCHES = {"execute": bench_execute, "saturation": bench_saturation, "fill": bench_fill,
+def bench_cells(quick):
+    """Where cells are made, what each part of one costs: in a container like a sandbox's."""
+    program = os.path.join(TESTS, "bench_cell_cost")
+    tmpfs = [a for path, more in (("/workspace", ""), ("/tmp", ""), ("/var/tmp", ""),
+                                  ("/run/paddock", "")) for a in ("--tmpfs", path + ":uid=50000" + more)]
+    print("\na cell, part by part", flush=True)
+    subprocess.run(["docker", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL",
+                    "--security-opt", "no-new-privileges",
+                    "--security-opt", "seccomp=" + os.path.join(ROOT, "conf", "seccomp.json"),
+                    "--security-opt", "systempaths=unconfined", "--user", "50000:50000", *tmpfs,
+                    "--volume", os.path.dirname(program) + ":/bench:ro",
+                    "--entrypoint", "/bench/bench_cell_cost", IMAGE, "60" if quick else "300"],
+                   check=True)
+
+
+BENCHES = {"cells": bench_cells, "execute": bench_execute, "saturation": bench_saturation, "fill": bench_fill,
            "memory": bench_memory}
 
 
