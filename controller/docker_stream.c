@@ -25,6 +25,7 @@
 /* Of what came while nobody reads: one read's worth, a TLS record that was not
  * whole before it, and an answer's head. */
 #define HELD_BYTES_MAX (READ_BYTES + PD_TLS_RECORD_BYTES_MAX + PD_DOCKER_HEAD_BYTES_MAX)
+#define KEEPALIVE_S 15
 #define DIAGNOSTIC_BYTES_MAX 400
 #define DIAGNOSTICS_PER_WINDOW 20
 #define DIAGNOSTICS_WINDOW_MS 10000
@@ -50,7 +51,9 @@ struct pd_docker_attach {
         uv_getaddrinfo_t resolve;
     } request;
     bool resolving;
-    int handles; /* not yet closed */
+    struct addrinfo *found;     /* tcp: all of the host's addresses */
+    struct addrinfo *candidate; /* the one to be tried next */
+    int handles;                /* not yet closed */
     enum phase phase;
     bool reading;    /* the user wants data */
     bool delivering; /* on_data is on the stack */
@@ -95,6 +98,7 @@ static void attach_free(struct pd_docker_attach *attach)
     pd_buf_fini(&attach->held);
     pd_tls_free(attach->tls);
     free(attach->plain);
+    uv_freeaddrinfo(attach->found);
     free(attach->buffer);
     free(attach->hello);
     free(attach->socket_path);
@@ -129,7 +133,7 @@ static void close_handles(struct pd_docker_attach *attach)
     if (attach->resolving)
         uv_cancel((uv_req_t *)&attach->request.resolve);
     uv_close((uv_handle_t *)&attach->timer, on_handle_closed);
-    if (attach->connection.any.data)
+    if (attach->connection.any.data && !uv_is_closing((uv_handle_t *)&attach->connection.any))
         uv_close((uv_handle_t *)&attach->connection.any, on_handle_closed);
 }
 
@@ -484,6 +488,8 @@ static void take_head(struct pd_docker_attach *attach, const char *data, size_t 
     fail(attach, &err);
 }
 
+static void on_candidate_closed(uv_handle_t *handle);
+
 static void on_connected(uv_connect_t *connect, int status)
 {
     struct pd_docker_attach *attach = connect->data;
@@ -491,6 +497,10 @@ static void on_connected(uv_connect_t *connect, int status)
 
     if (attach->phase != PHASE_CONNECTING)
         return;
+    if (status < 0 && attach->candidate) { /* "localhost" may be two addresses, one of them deaf */
+        uv_close((uv_handle_t *)&attach->connection.any, on_candidate_closed);
+        return;
+    }
     if (status < 0) {
         fail_os(attach, status, "connect to the engine");
         return;
@@ -504,50 +514,73 @@ static void on_connected(uv_connect_t *connect, int status)
         say_hello(attach);
 }
 
-static void on_resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *found)
+static void connect_next(struct pd_docker_attach *attach)
 {
-    struct pd_docker_attach *attach = resolve->data;
-    int rc = status;
+    struct addrinfo *address = attach->candidate;
+    int rc;
 
-    attach->resolving = false;
-    if (attach->phase == PHASE_CLOSING) {
-        uv_freeaddrinfo(found);
-        maybe_closed(attach);
-        return;
-    }
-    if (rc == 0) {
-        attach->request.connect.data = attach;
-        rc = uv_tcp_connect(&attach->request.connect, &attach->connection.tcp, found->ai_addr,
-                            on_connected);
-    }
-    uv_freeaddrinfo(found);
+    attach->candidate = address->ai_next;
+    uv_tcp_init(attach->timer.loop, &attach->connection.tcp);
+    uv_tcp_nodelay(&attach->connection.tcp, 1);
+    uv_tcp_keepalive(&attach->connection.tcp, 1, KEEPALIVE_S);
+    attach->connection.any.data = attach;
+    attach->handles++;
+    attach->request.connect.data = attach;
+    rc = uv_tcp_connect(&attach->request.connect, &attach->connection.tcp, address->ai_addr,
+                        on_connected);
     if (rc < 0)
         fail_os(attach, rc, "connect to the engine");
 }
 
-static int connect_tcp(struct pd_docker_attach *attach, uv_loop_t *loop)
+static void on_candidate_closed(uv_handle_t *handle)
+{
+    struct pd_docker_attach *attach = handle->data;
+
+    attach->handles--;
+    attach->connection.any.data = NULL;
+    if (attach->phase == PHASE_CLOSING)
+        maybe_closed(attach);
+    else
+        connect_next(attach);
+}
+
+static void on_resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *found)
+{
+    struct pd_docker_attach *attach = resolve->data;
+
+    attach->resolving = false;
+    attach->found = attach->candidate = found;
+    if (attach->phase == PHASE_CLOSING)
+        maybe_closed(attach);
+    else if (status < 0)
+        fail_os(attach, status, "find the engine's address");
+    else
+        connect_next(attach);
+}
+
+static void connect_tcp(struct pd_docker_attach *attach)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
     char port[16];
     int rc;
 
-    uv_tcp_init(loop, &attach->connection.tcp);
-    uv_tcp_nodelay(&attach->connection.tcp, 1);
-    uv_tcp_keepalive(&attach->connection.tcp, 1, 15);
     snprintf(port, sizeof port, "%d", attach->port);
     attach->request.resolve.data = attach;
-    rc = uv_getaddrinfo(loop, &attach->request.resolve, on_resolved, attach->host, port, &hints);
+    rc = uv_getaddrinfo(attach->timer.loop, &attach->request.resolve, on_resolved, attach->host,
+                        port, &hints);
     attach->resolving = rc == 0;
-    return rc;
+    if (rc < 0)
+        fail_os(attach, rc, "find the engine's address");
 }
 
-static int connect_unix(struct pd_docker_attach *attach, uv_loop_t *loop)
+static void connect_unix(struct pd_docker_attach *attach)
 {
-    uv_pipe_init(loop, &attach->connection.pipe, 0);
+    uv_pipe_init(attach->timer.loop, &attach->connection.pipe, 0);
+    attach->connection.any.data = attach;
+    attach->handles++;
     attach->request.connect.data = attach;
     uv_pipe_connect(&attach->request.connect, &attach->connection.pipe, attach->socket_path,
                     on_connected);
-    return 0;
 }
 
 static void on_deadline(uv_timer_t *timer)
@@ -562,15 +595,12 @@ static void on_deadline(uv_timer_t *timer)
 static void on_begin(uv_timer_t *timer)
 {
     struct pd_docker_attach *attach = timer->data;
-    uv_loop_t *loop = timer->loop;
-    int rc;
 
     uv_timer_start(timer, on_deadline, PD_DOCKER_ATTACH_TIMEOUT_MS, 0);
-    rc = attach->socket_path ? connect_unix(attach, loop) : connect_tcp(attach, loop);
-    attach->connection.any.data = attach;
-    attach->handles++;
-    if (rc < 0)
-        fail_os(attach, rc, "connect to the engine");
+    if (attach->socket_path)
+        connect_unix(attach);
+    else
+        connect_tcp(attach);
 }
 
 static void on_refused(uv_timer_t *timer)
