@@ -149,7 +149,8 @@ static int enter_cell(const struct pd_confine *confine, const int *fds)
 {
     long result = call(__NR_setsid, 0, 0, 0, 0);
 
-    offer_to_oom_killer(confine->oom_score);
+    if (confine->has_cell) /* whose own /proc is read-only */
+        offer_to_oom_killer(confine->oom_score);
     /* The user namespace first: it brings the capabilities for the others. */
     for (int i = PD_JOIN_USER; result >= 0 && confine->has_cell && i <= PD_JOIN_UTS; i++)
         result = call(__NR_setns, fds[i], 0, 0, 0);
@@ -179,6 +180,8 @@ int pd_confine_enter(const struct pd_confine *confine, const int *fds)
     /* Its own files in /proc are its own, also where no exec follows. */
     if (result == 0)
         result = (int)call(__NR_prctl, PR_SET_DUMPABLE, 1, 0, 0);
+    if (!confine->has_cell)
+        offer_to_oom_killer(confine->oom_score);
     if (result == 0)
         result = (int)call(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0);
     if (result == 0)

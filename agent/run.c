@@ -169,7 +169,8 @@ static void say_stage(struct agent *agent, const char *name)
     wire_end(agent, &wire);
 }
 
-/* The run dies first where memory runs out. */
+/* The run dies first where memory runs out, and what it forks too: so before its
+ * program is told to begin. What is exec'd was told at its start. */
 static void offer_to_oom_killer(const struct slot *slot)
 {
     char path[64];
@@ -285,6 +286,7 @@ static void begin_program(struct agent *agent)
 
     stage_begin(agent);
     if (slot->is_ready) {
+        offer_to_oom_killer(slot);
         ok = make_go(run, message, &len) && write(slot->go_w, message, len) == (ssize_t)len;
         sys_close(&slot->go_w);
     } else {
@@ -294,7 +296,6 @@ static void begin_program(struct agent *agent)
         could_not_start(agent);
         return;
     }
-    offer_to_oom_killer(slot);
     slot_watch_output(agent, slot, true);
     poll_add(agent, slot->stdin_w, EPOLLOUT, EVENT_SLOT, (unsigned)(slot - agent->slots),
              SLOT_STDIN);
@@ -313,7 +314,6 @@ static void begin_compiler(struct agent *agent)
         return;
     }
     sys_close(&run->slot->stdin_w);
-    offer_to_oom_killer(run->slot);
     slot_watch_output(agent, run->slot, true);
 }
 

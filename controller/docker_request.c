@@ -118,6 +118,8 @@ static struct pd_node *tmpfs_new(const struct pd_docker_sandbox *sandbox,
     add_tmpfs(tmpfs, "/workspace", disk, mode, privilege->uid, true);
     add_tmpfs(tmpfs, "/tmp", disk, "1777", privilege->uid, true);
     add_tmpfs(tmpfs, "/var/tmp", disk, "1777", privilege->uid, false);
+    /* In place of Docker's own, which bounds no inodes. */
+    add_tmpfs(tmpfs, "/dev/shm", min64(disk, SHM_BYTES_MAX), "1777", privilege->uid, false);
     add_tmpfs(tmpfs, "/run/paddock", min64(disk, RUN_BYTES_MAX), mode, privilege->uid, false);
     return tmpfs;
 }
