@@ -4,6 +4,7 @@
 
 #include "cli/check.h"
 #include "cli/key.h"
+#include "cli/selftest.h"
 #include "cli/serve.h"
 #include "common/mem.h"
 
@@ -17,6 +18,7 @@ static const struct command commands[] = {
     {"serve", pd_serve_main, "keep the pools and answer the API"},
     {"check", pd_check_main, "print a configuration file in canonical form, or its problems"},
     {"key", pd_key_main, "show the API key"},
+    {"selftest", pd_selftest_main, "replay known attacks against the running service"},
 };
 
 static void print_help(FILE *out)

@@ -7,6 +7,11 @@ foreach(path ${ASSET_SPARES})
   get_filename_component(name ${path} NAME)
   list(APPEND ASSET_ENTRIES "spares/${name}=${path}")
 endforeach()
+file(GLOB ASSET_ATTACKS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/attacks/*)
+foreach(path ${ASSET_ATTACKS})
+  get_filename_component(name ${path} NAME)
+  list(APPEND ASSET_ENTRIES "attacks/${name}=${path}")
+endforeach()
 file(GLOB ASSET_FILES CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}
   ${PROJECT_SOURCE_DIR}/crds/*.yaml ${PROJECT_SOURCE_DIR}/conf/*.yaml ${PROJECT_SOURCE_DIR}/conf/*.json
   ${PROJECT_SOURCE_DIR}/conf/schemas/*.yaml ${PROJECT_SOURCE_DIR}/api/schemas/*.yaml)
