@@ -55,19 +55,35 @@ run_e2e() {
     tally_e2e "$1" "$LOGS/e2e-$1.log"
 }
 
-# Every fuzz target for a while, from its corpus and what it finds.
+# One fuzz target for a while, from its corpus and what was found before.
+fuzz_one() {
+    local name=${1##*/fuzz_} status=0
+    mkdir -p "$ROOT/build/fuzz/found/$name"
+    (cd "$ROOT/build/fuzz" && "$1" -max_total_time="$FUZZ_SECONDS" -timeout=10 \
+        -artifact_prefix="$LOGS/fuzz-$name-" "found/$name" "$ROOT/tests/fuzz/corpus/$name") \
+        >"$LOGS/fuzz-$name.log" 2>&1 || status=$?
+    echo $status >"$LOGS/fuzz-$name.status"
+}
+
+# All of them, as many at a time as there are processors.
 run_fuzzers() {
-    local target name status
-    for target in "$ROOT"/build/fuzz/tests/fuzz_*; do
-        [ -f "$target" ] || continue
+    local target name targets=("$ROOT"/build/fuzz/tests/fuzz_*)
+    say "fuzzing ${#targets[@]} parsers for $FUZZ_SECONDS s each"
+    rm -f "$LOGS"/fuzz-*.status
+    for target in "${targets[@]}"; do
+        while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do
+            wait -n || true
+        done
+        fuzz_one "$target" &
+    done
+    wait
+    for target in "${targets[@]}"; do
         name=${target##*/fuzz_}
-        say "fuzzing $name for $FUZZ_SECONDS s"
-        mkdir -p "$ROOT/build/fuzz/found/$name"
-        status=0
-        (cd "$ROOT/build/fuzz" && "$target" -max_total_time="$FUZZ_SECONDS" -timeout=10 \
-            -artifact_prefix="$LOGS/fuzz-$name-" "found/$name" "$ROOT/tests/fuzz/corpus/$name") \
-            >"$LOGS/fuzz-$name.log" 2>&1 || status=$?
-        if [ $status -eq 0 ]; then tally_pass; else tally_fail "fuzz/$name" "$LOGS/fuzz-$name.log"; fi
+        if [ "$(cat "$LOGS/fuzz-$name.status")" = 0 ]; then
+            tally_pass
+        else
+            tally_fail "fuzz/$name" "$LOGS/fuzz-$name.log"
+        fi
     done
 }
 
