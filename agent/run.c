@@ -682,6 +682,17 @@ static bool is_truncated(const struct run *run)
     return run->out_bytes + run->err_bytes > run->delivered;
 }
 
+/* What the program and those it waited for have used; where the limit of the
+ * whole cell was passed, what was counted against that. */
+static int64_t cpu_used(const struct agent *agent, enum cause cause)
+{
+    const struct run *run = &agent->run;
+
+    if (cause == CAUSE_CPU)
+        return platform_cpu_us(&agent->platform) - run->cpu_before_us;
+    return run->end.cpu_us;
+}
+
 static void send_exit(struct agent *agent)
 {
     struct run *run = &agent->run;
@@ -708,7 +719,7 @@ static void send_exit(struct agent *agent)
     if (run->compile_truncated || is_truncated(run))
         pd_wire_flag(&wire, PD_FIELD_TRUNCATED);
     pd_wire_number(&wire, PD_FIELD_WALL_US, (uint64_t)(run->ended_us - run->started_us));
-    pd_wire_number(&wire, PD_FIELD_CPU_US, (uint64_t)run->end.cpu_us);
+    pd_wire_number(&wire, PD_FIELD_CPU_US, (uint64_t)cpu_used(agent, cause));
     pd_wire_number(&wire, PD_FIELD_MEMORY_PEAK, (uint64_t)run->end.maxrss_bytes);
     pd_wire_number(&wire, PD_FIELD_MEMORY_METHOD, 1);
     for (int i = 0; i < 4; i++)

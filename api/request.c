@@ -131,6 +131,13 @@ static int64_t read_timeout(const struct pd_node *node, const struct pd_pool_spe
     return seconds * 1000 < 1 ? 1 : (int64_t)ceil(seconds * 1000);
 }
 
+static int64_t read_cpu_time(const struct pd_node *node)
+{
+    double seconds = pd_node_number(node, 0);
+
+    return (int64_t)ceil(seconds * 1000);
+}
+
 static void borrow_strings(const struct pd_node *list, struct pd_strings *ret)
 {
     ret->count = pd_node_count(list);
@@ -341,6 +348,7 @@ static int check(struct pd_request *request, const struct pd_request_rules *rule
     request->run.language = request->language->name;
     request->run.output_max_bytes = spec->run.max_output_bytes;
     request->run.timeout_ms = read_timeout(pd_node_get(request->node, "timeout"), spec, problems);
+    request->run.cpu_ms = read_cpu_time(pd_node_get(request->node, "cpu_time"));
     request->run.compile_ms = compile_ms(spec);
     read_texts(request);
     check_arguments(&request->run, problems);

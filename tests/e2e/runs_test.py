@@ -79,6 +79,14 @@ class Runs(unittest.TestCase):
         self.assertGreaterEqual(answer["execution_time"], 0.5)
         self.assertLess(answer["execution_time"], 2)
 
+    def test_cpu_time_of_all_processes_together(self):
+        answer = self.service.execute("import os\nos.fork()\nos.fork()\nwhile True: pass",
+                                      timeout=20, cpu_time=0.5)
+        self.assertEqual("cpu_exceeded", answer["status"], answer)
+        self.assertLess(answer["execution_time"], 10)
+        self.assertEqual(137, answer["exit_code"])
+        self.assertGreaterEqual(answer["usage"]["cpu"], 0.5)
+
     def test_timeout_of_half_a_second(self):
         answer = self.service.execute("import time; print('x', flush=True); time.sleep(9)",
                                       timeout=0.5)
