@@ -9,13 +9,12 @@
  *   serve(fd)            fork children into cells; returns only in such a child,
  *                        confined; the zygote itself stays inside until its
  *                        socket ends, then exits
- *   run(path, globals, wait, system_exit, finish)
+ *   run(path, wait, save, is_nothing_left, before_the_end)
  *                        run the script with no Python frame below it and exit:
- *                        wait() returns when the script is there,
- *                        system_exit(error) gives the status of a SystemExit,
- *                        finish(status) the one to exit with
- *   unraisable(object)   report the exception being handled as Python's own
- *                        finalization does */
+ *                        wait() returns when the script is there, save() is called
+ *                        after it; where is_nothing_left(), the interpreter's own
+ *                        end is left out, else before_the_end() goes before it
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
@@ -80,16 +79,21 @@ PyThreadState *PyThreadState_Swap(PyThreadState *state);
 void PyThreadState_Delete(PyThreadState *state);
 PyObject *PyRun_FileExFlags(FILE *file, const char *name, int start, PyObject *globals,
                             PyObject *locals, int close, void *flags);
-int PyErr_ExceptionMatches(PyObject *type);
+PyObject *PyErr_Occurred(void);
 void PyErr_Fetch(PyObject **type, PyObject **value, PyObject **traceback);
 void PyErr_NormalizeException(PyObject **type, PyObject **value, PyObject **traceback);
 void PyErr_Restore(PyObject *type, PyObject *value, PyObject *traceback);
-void PyErr_GetExcInfo(PyObject **type, PyObject **value, PyObject **traceback);
-void PyErr_WriteUnraisable(PyObject *object);
 void PyErr_Clear(void);
 void PyErr_Print(void);
 PyObject *PySys_GetObject(const char *name);
+PyObject *PyImport_AddModule(const char *name); /* borrowed */
+PyObject *PyModule_GetDict(PyObject *module);   /* likewise */
+int PyDict_DelItemString(PyObject *dict, const char *key);
+PyObject *PyObject_GetAttrString(PyObject *object, const char *name);
+int PyObject_IsTrue(PyObject *object);
+int Py_FinalizeEx(void);
 PyObject *PyObject_CallMethod(PyObject *object, const char *name, const char *format, ...);
+extern char _Py_NoneStruct;
 extern PyObject *PyExc_SystemExit, *PyExc_KeyboardInterrupt;
 void PyOS_BeforeFork(void);
 void PyOS_AfterFork_Parent(void);
@@ -299,39 +303,6 @@ static void flush_streams(void)
     PyErr_Restore(type, value, traceback);
 }
 
-static long call_for_status(PyObject *function, PyObject *argument, long fallback)
-{
-    PyObject *result = PyObject_CallFunction(function, "O", argument);
-    long status = result ? PyLong_AsLong(result) : fallback;
-
-    if (!result)
-        PyErr_Print();
-    else
-        Py_DecRef(result);
-    return status;
-}
-
-/* The status of an exception that nobody caught. */
-static long status_of_exception(PyObject *system_exit, int *ret_interrupted)
-{
-    PyObject *type, *value, *traceback;
-    long status;
-
-    if (!PyErr_ExceptionMatches(PyExc_SystemExit)) {
-        *ret_interrupted = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
-        PyErr_Print();
-        return 1;
-    }
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    status = call_for_status(system_exit, value, 1);
-    Py_DecRef(value);
-    Py_DecRef(type);
-    if (traceback)
-        Py_DecRef(traceback);
-    return status;
-}
-
 static int on_library(struct dl_phdr_info *info, size_t size, void *adds)
 {
     (void)size;
@@ -364,16 +335,119 @@ static void leave(int status)
     _exit(status);
 }
 
+/* A tracing program would see our own functions. */
+static int is_traced(void)
+{
+    static const char *const names[] = {"gettrace", "getprofile"};
+    PyObject *type, *value, *traceback, *sys;
+    int traced = 0;
+
+    PyErr_Fetch(&type, &value, &traceback);
+    sys = PyImport_AddModule("sys");
+    for (size_t i = 0; i < 2; i++) {
+        PyObject *hook = PyObject_CallMethod(sys, names[i], NULL);
+        traced |= hook != (PyObject *)&_Py_NoneStruct;
+        if (hook)
+            Py_DecRef(hook);
+    }
+    PyErr_Clear();
+    PyErr_Restore(type, value, traceback);
+    return traced;
+}
+
+/* Whether it returned something true, whatever exception is pending. */
+static int call(PyObject *function)
+{
+    PyObject *type, *value, *traceback, *result;
+    int truth;
+
+    PyErr_Fetch(&type, &value, &traceback);
+    result = PyObject_CallFunction(function, NULL);
+    truth = result ? PyObject_IsTrue(result) : 0;
+    if (result)
+        Py_DecRef(result);
+    else
+        PyErr_Clear();
+    PyErr_Restore(type, value, traceback);
+    return truth;
+}
+
+/* A plain SystemExit is over with when its number is known; every other kind is
+ * left to Python (Python/pythonrun.c, handle_system_exit). */
+static int take_system_exit(long *ret_status)
+{
+    PyObject *type, *value, *traceback, *code = NULL;
+    int taken;
+
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (type == PyExc_SystemExit)
+        code = PyObject_GetAttrString(value, "code");
+    *ret_status = !code || code == (PyObject *)&_Py_NoneStruct ? 0 : PyLong_AsLong(code);
+    taken = code && !PyErr_Occurred() && *ret_status >= 0 && *ret_status <= 255;
+    PyErr_Clear();
+    if (code)
+        Py_DecRef(code);
+    if (!taken) {
+        PyErr_Restore(type, value, traceback);
+        return 0;
+    }
+    Py_DecRef(type);
+    Py_DecRef(value);
+    if (traceback)
+        Py_DecRef(traceback);
+    return 1;
+}
+
+static void delete_file_names(PyObject *globals)
+{
+    if (PyDict_DelItemString(globals, "__file__") < 0)
+        PyErr_Clear();
+    if (PyDict_DelItemString(globals, "__cached__") < 0)
+        PyErr_Clear();
+}
+
+/* As Python ends after its script (Python/pythonrun.c, _PyRun_SimpleFile, and
+ * Modules/main.c, Py_RunMain). */
+static void end(PyObject *result, PyObject *save, PyObject *is_nothing_left,
+                PyObject *before_the_end)
+{
+    int interrupted = !result && PyErr_Occurred() == PyExc_KeyboardInterrupt, finished = 1;
+    int traced = is_traced();
+    long status = 0;
+
+    if (!traced)
+        call(save);
+    if (!result)
+        finished = take_system_exit(&status);
+    if (finished && !traced && call(is_nothing_left))
+        leave((int)status);
+    call(before_the_end);
+    if (!finished) {
+        status = 1;
+        PyErr_Print(); /* ends here for a SystemExit */
+    }
+    if (result || !finished)
+        delete_file_names(PyModule_GetDict(PyImport_AddModule("__main__")));
+    if (Py_FinalizeEx() < 0)
+        status = 120;
+    if (interrupted) {
+        fflush(NULL);
+        signal(SIGINT, SIG_DFL);
+        kill(getpid(), SIGINT);
+    }
+    leave((int)status);
+}
+
 static PyObject *run(PyObject *self, PyObject *args)
 {
-    PyObject *globals, *wait_for_it, *system_exit, *finish, *result, *number;
+    PyObject *wait_for_it, *save, *is_nothing_left, *before_the_end, *result, *globals;
     const char *path;
-    int interrupted = 0;
-    long status = 0;
     FILE *file;
 
     (void)self;
-    if (!PyArg_ParseTuple(args, "yOOOO", &path, &globals, &wait_for_it, &system_exit, &finish))
+    if (!PyArg_ParseTuple(args, "yOOOO", &path, &wait_for_it, &save, &is_nothing_left,
+                          &before_the_end))
         return NULL;
     state.libraries = libraries_loaded();
     state.pid = getpid();
@@ -390,20 +464,10 @@ static PyObject *run(PyObject *self, PyObject *args)
                 strerror(errno));
         exit(2);
     }
+    globals = PyModule_GetDict(PyImport_AddModule("__main__"));
     result = PyRun_FileExFlags(file, path, FILE_INPUT, globals, globals, 1, NULL);
     flush_streams();
-    if (result)
-        Py_DecRef(result);
-    else
-        status = status_of_exception(system_exit, &interrupted);
-    number = Py_BuildValue("l", status);
-    status = call_for_status(finish, number, status);
-    if (interrupted) {
-        fflush(NULL);
-        signal(SIGINT, SIG_DFL);
-        kill(getpid(), SIGINT);
-    }
-    leave((int)status);
+    end(result, save, is_nothing_left, before_the_end);
     return NULL;
 }
 
@@ -423,22 +487,10 @@ static PyObject *rehearse(PyObject *self, PyObject *globals)
     return Py_BuildValue("");
 }
 
-static PyObject *unraisable(PyObject *self, PyObject *object)
-{
-    PyObject *type, *value, *traceback;
-
-    (void)self;
-    PyErr_GetExcInfo(&type, &value, &traceback);
-    PyErr_Restore(type, value, traceback);
-    PyErr_WriteUnraisable(object);
-    return Py_BuildValue("");
-}
-
 static method_def methods[] = {
     {"serve", serve, METHOD_ONE_ARGUMENT, NULL},
     {"run", run, METHOD_ARGUMENTS, NULL},
     {"rehearse", rehearse, METHOD_ONE_ARGUMENT, NULL},
-    {"unraisable", unraisable, METHOD_ONE_ARGUMENT, NULL},
     {NULL, NULL, 0, NULL},
 };
 static module_def definition = {

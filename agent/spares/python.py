@@ -8,15 +8,17 @@
 #
 # When arguments and environment have come, pdspare (agent/pdspare/pdspare.c)
 # leaves every frame of this file behind and runs the program as the interpreter
-# would run its script. At the end, what a program can see of an interpreter's
-# end happens here in the interpreter's order (Python/pylifecycle.c,
-# Py_FinalizeEx); tearing down the standard library, which it cannot see, is
-# left out: that is most of the time that a small program takes.
+# would run its script. The interpreter's end, most of the time that a small program
+# takes, is left out where nothing can be seen of it: no exception, nothing
+# registered, and no object that would do anything when it goes.
+import _thread
 import atexit
 import gc
 import importlib
 import os
 import sys
+import types
+import warnings
 import weakref
 from importlib.machinery import SourceFileLoader
 
@@ -49,6 +51,8 @@ def restore(path):
     """Make this process look as if it had just been started with SCRIPT."""
     sys.path[0] = os.path.dirname(path)
     sys.path_importer_cache.pop(os.path.dirname(__file__), None)
+    sys.path_importer_cache.pop(__file__, None)
+    sys.path_importer_cache[path] = None  # where Python looked whether it is an archive
     if hasattr(sys, "orig_argv"):
         sys.orig_argv[:] = [sys.orig_argv[0], "-u", SCRIPT]
     sys.argv[:] = [SCRIPT]
@@ -98,85 +102,6 @@ def refresh_randomness():
         numpy_random.seed()
 
 
-def system_exit(error):
-    """The exit status that SystemExit means (Python/pythonrun.c)."""
-    code = getattr(error, "code", error)
-    if code is None:
-        return 0
-    if isinstance(code, int):
-        return code & 0xFF if -(1 << 63) <= code < 1 << 63 else 0xFF
-    try:
-        print(code, file=sys.stderr, flush=True)
-    except Exception:
-        pass
-    return 1
-
-
-def flush():
-    """False where stdout could not be written."""
-    ok = True
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name, None)
-        if stream is None or getattr(stream, "closed", False):
-            continue
-        try:
-            stream.flush()
-        except Exception:
-            if name == "stdout":
-                ok = False
-                pdspare.unraisable(stream)
-    return ok
-
-
-def shut_down_threads():
-    threading = sys.modules.get("threading")
-    if threading:
-        try:
-            threading._shutdown()
-        except Exception:
-            pdspare.unraisable(threading)
-
-
-def clear_module(namespace):
-    for name in list(namespace):
-        if name[0:1] == "_" and name[1:2] != "_":
-            namespace[name] = None
-    for name in list(namespace):
-        if name != "__builtins__":
-            namespace[name] = None
-
-
-def program_modules():
-    """What the program imported, in order, __main__ first: the end of sys.modules.
-    (Looking at the others would copy the memory that each of them is in.)"""
-    names = []
-    for name in reversed(sys.modules):
-        if name in KEPT:
-            break
-        names.append(name)
-    return ["__main__", *reversed(names)]
-
-
-def clear_program_modules():
-    dropped = []
-    for name in program_modules():
-        module = sys.modules.get(name)
-        sys.modules[name] = None
-        if module is not None:
-            try:
-                dropped.append(weakref.ref(module))
-            except TypeError:
-                pass
-        del module
-    gc.collect()
-    for reference in reversed(dropped):
-        module = reference()
-        if isinstance(module, type(sys)):
-            clear_module(module.__dict__)
-        del module
-    gc.collect()
-
-
 def save_figures():
     """What matplotlib has open is left behind as a file each."""
     pyplot = sys.modules.get("matplotlib.pyplot")
@@ -189,18 +114,56 @@ def save_figures():
             print("paddock: figure %d: %s" % (number, error), file=sys.stderr)
 
 
-def finish(status):
-    """What a program can see of its interpreter's end; the status to exit with."""
-    save_figures()
-    shut_down_threads()
-    atexit._run_exitfuncs()
-    ok = flush()
-    sys.setswitchinterval(1e6)  # daemon threads run no more
-    for name in ("last_type", "last_value", "last_traceback", "last_exc"):
-        if hasattr(sys, name):
-            setattr(sys, name, None)
-    clear_program_modules()
-    return status if flush() and ok else 120
+def may_go_unseen(kind):
+    """Whether an object of this class can vanish without a trace: no __del__, and no
+    class of C that is not known here, since that might flush or close something."""
+    for ancestor in MRO(kind):
+        if ancestor in PLAIN:
+            continue
+        namespace = NAMESPACE(ancestor)
+        name = MODULE(ancestor)
+        if "__del__" in namespace or name in UNKNOWN_MODULES:
+            return False
+        if name not in PLAIN_MODULES:
+            module = sys.modules.get(name)
+            if type(getattr(module, "__loader__", None)) is not SourceFileLoader:
+                return False
+    return True
+
+
+def is_spent(kind, item):
+    """Objects of some classes are harmless when they are done."""
+    if kind is weakref.ref:
+        return item.__callback__ is None
+    return MODULE(kind) == "_io" and item.closed
+
+
+def is_nothing_left():
+    """Whether a program can see nothing of its interpreter's end: then that can be left
+    out. Only what was made since the program began is looked at."""
+    threading, warnings = sys.modules.get("threading"), sys.modules.get("warnings")
+    objects = gc.get_objects()
+    if (len(objects) > OBJECTS_MAX or atexit._ncallbacks() or _thread._count() or gc.callbacks
+            or sys.stdout is not STDOUT or sys.stderr is not STDERR or STDOUT.closed
+            or (threading and (len(threading._active) != 1 or threading._threading_atexits))
+            or (warnings and len(warnings.filters) != N_FILTERS)):
+        return False
+    verdicts = {}
+    for item in objects:
+        kind = type(item)
+        if kind not in PLAIN and not verdicts.get(kind):
+            verdicts[kind] = may_go_unseen(kind)
+            if not (verdicts[kind] or is_spent(kind, item)):
+                return False
+        is_class = kind is type or (kind not in PLAIN and issubclass(kind, type))
+        if is_class and MODULE(item) == "__main__" and not may_go_unseen(item):
+            return False
+    return True
+
+
+def before_the_end():
+    """The interpreter's own end follows, and is to find everything."""
+    gc.unfreeze()
 
 
 def rehearse(path):
@@ -211,17 +174,18 @@ def rehearse(path):
     take(b"1\0a\0PADDOCK_SPARE=\0")
     del os.environb[b"PADDOCK_SPARE"]
     take(b"0\0")
-    flush()
-    program_modules()
-    clear_module(namespace)
+    is_nothing_left()
 
 
 def wait():
     """Called with no frame below, as the program will be; returns when it is there."""
+    path = sys.modules["__main__"].__file__
     threading = sys.modules.get("threading")
     if threading and hasattr(threading._main_thread, "_set_tstate_lock"):
         threading._main_thread._set_tstate_lock()
-    rehearse(sys.modules["__main__"].__file__)
+    rehearse(path)
+    gc.freeze()
+    sys.modules["__main__"] = make_main(path)
     message = read_go()
     refresh_randomness()
     take(message)
@@ -230,7 +194,7 @@ def wait():
 def run(path):
     if not pdspare:
         plain_interpreter(SCRIPT, take(read_go()))
-    pdspare.run(os.fsencode(path), sys.modules["__main__"].__dict__, wait, system_exit, finish)
+    pdspare.run(os.fsencode(path), wait, save_figures, is_nothing_left, before_the_end)
 
 
 def main():
@@ -243,8 +207,6 @@ def main():
     restore(path)
     sys.modules["__main__"] = make_main(path)
     sys.modules.pop("pdspare", None)
-    KEPT.update(sys.modules)
-    del KEPT["__main__"]
     if kind == "zygote":
         compile("", "", "exec")  # what is made at the first use is made once for all
         gc.collect()
@@ -253,5 +215,27 @@ def main():
     run(path)
 
 
-KEPT = {}
+issubclass, len, type = issubclass, len, type  # a program may replace the built-in ones
+MRO, NAMESPACE, MODULE = (type.__dict__[name].__get__
+                          for name in ("__mro__", "__dict__", "__module__"))
+OBJECTS_MAX = 20000  # looking at more takes longer than an interpreter's end
+STDOUT, STDERR = sys.stdout, sys.stderr
+N_FILTERS = len(warnings.filters)
+PLAIN = {kind for kind in vars(types).values() if type(kind) is type} - {
+    types.AsyncGeneratorType, types.CoroutineType, types.FrameType, types.GeneratorType,
+    types.TracebackType}
+PLAIN |= {object, type, dict, list, tuple, set, frozenset, property, staticmethod, classmethod,
+          slice, super, range, enumerate, zip, reversed, Exception, BaseException, int, str, float,
+          bytes, bytearray, complex, bool, memoryview, weakref.ref}
+PLAIN |= {type(iter(kind())) for kind in (dict, list, tuple, set, str, bytes)}
+PLAIN |= set(types.BuiltinFunctionType.__subclasses__())
+PLAIN |= {type(view) for view in ({}.keys(), {}.values(), {}.items())}
+PLAIN -= {weakref.ref}
+# Of C: whose objects hold others or nothing; and Python's face of one that does more.
+PLAIN_MODULES = {"__main__", "_abc", "_bisect", "_collections", "_contextvars", "_datetime",
+                 "_decimal", "_frozen_importlib", "_frozen_importlib_external", "_functools",
+                 "_hashlib", "_heapq", "_json", "_operator", "_pickle", "_random", "_sre", "_struct",
+                 "_thread", "abc", "array", "codecs", "itertools", "math", "os",
+                 "re", "time", "zlib"}
+UNKNOWN_MODULES = {"sqlite3"}
 main()
