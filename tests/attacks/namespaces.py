@@ -1,5 +1,5 @@
 # tries: new namespaces, by unshare, clone, clone3 and setns
-# control: --privileged
+# control: --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined
 NEW = {"user": 0x10000000, "mount": 0x20000, "pid": 0x20000000, "net": 0x40000000,
        "ipc": 0x08000000, "uts": 0x04000000, "cgroup": 0x02000000, "time": 0x80}
 for name, flag in NEW.items():

@@ -1,0 +1,50 @@
+"""A dockerd of the test's own, on roots of its own; extra flags are passed on."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+
+from lib.engine import Engine
+from lib.service import wait_for
+
+
+class OwnEngine:
+    def __init__(self, *flags, prefix=()):
+        self.flags = list(flags)
+        self.prefix = list(prefix)  # a command that starts it
+        self.dir = tempfile.mkdtemp(prefix="pd-eng-", dir="/var/tmp")
+        self.socket = os.path.join(self.dir, "docker.sock")
+        self.process = None
+
+    def start(self):
+        log = open(os.path.join(self.dir, "log"), "a")
+        self.process = subprocess.Popen(
+            self.prefix + ["dockerd", "--data-root", self.dir + "/data", "--exec-root", self.dir + "/exec",
+             "-p", self.dir + "/pid", "-H", "unix://" + self.socket, "--iptables=false",
+             "--ip6tables=false", "--bridge=none"] + self.flags, stdout=log, stderr=log,
+            start_new_session=True)
+        wait_for(self._answers, 60)
+
+    def _answers(self):
+        """the test's own engine"""
+        try:
+            return Engine(self.socket).call("GET", "/_ping")[0] == 200
+        except OSError:
+            return False
+
+    def stop(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
+        self.process.wait(60)
+
+    def load(self, image):
+        save = subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE)
+        subprocess.run(["docker", "-H", "unix://" + self.socket, "load"], stdin=save.stdout,
+                       stdout=subprocess.DEVNULL, check=True)
+        save.wait()
+
+    def remove(self):
+        if self.process and self.process.poll() is None:
+            self.stop()
+        shutil.rmtree(self.dir, ignore_errors=True)
