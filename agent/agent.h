@@ -250,12 +250,38 @@ void zygote_on_readable(struct agent *agent, struct lang *lang, struct zygote *z
 void zygotes_stop_starting(struct agent *agent);
 bool zygotes_on_exit(struct agent *agent, pid_t pid);
 
+/* request.c */
+void request_read(struct run *run);
+/* Copy the texts of one tag out of the frame, terminated, into `list`. */
+size_t request_texts(struct run *run, int tag, char *store, size_t store_bytes,
+                     const char **list, size_t cap);
+/* Arguments and environment for a waiting interpreter; false where they do not
+ * fit into its pipe. */
+bool request_go(struct run *run, char *message, size_t *ret_len);
+/* Whether a waiting interpreter can take this run as if it had been started for it. */
+bool request_fits_spare(struct run *run);
+/* Start a command for the run in its slot, with its environment. */
+bool request_launch(struct agent *agent, const char *const *command, bool with_args);
+void request_write_code(struct agent *agent);
+void request_on_file(struct agent *agent, const struct pd_frame *frame);
+void request_on_data(struct agent *agent, const struct pd_frame *frame);
+
+/* output.c */
+bool output_may_read(const struct agent *agent); /* there is credit, or all is dropped */
+void output_on_readable(struct agent *agent, int stream);
+void output_drain(struct agent *agent); /* what is in the pipes now, as far as credit goes */
+
+/* input.c */
+void input_on_frame(struct agent *agent, const struct pd_frame *frame);
+void input_on_writable(struct agent *agent);
+
 /* run.c */
+void run_kill(struct agent *agent, enum cause cause);
+/* Go on with what remains after a program's end, as far as that can be now. */
+void run_advance(struct agent *agent);
 void run_on_frame(struct agent *agent, const struct pd_frame *frame);
 void run_on_slot_ready(struct agent *agent, struct slot *slot);
 void run_on_slot_lost(struct agent *agent, struct slot *slot);
-void run_on_output(struct agent *agent, int stream);
-void run_on_stdin_writable(struct agent *agent);
 void run_on_ctl(struct agent *agent);
 void run_on_prog_end(struct agent *agent, const struct end *end);
 /* It lives still, but has nothing left to do but to exit with this status. */

@@ -9,11 +9,11 @@
 #include "agent/agent.h"
 #include "agent/sys.h"
 
-#define YOUNG_US 5000         /* a run's age up to which its words are held */
-#define HOLD_OUTPUT_US 400    /* for so long, from the first that is not sent */
+#define YOUNG_US 5000      /* a run's age up to which its words are held */
+#define HOLD_OUTPUT_US 400 /* for so long, from the first that is not sent */
 #define HOLD_STARTED_US 2000
 #define HOLD_SPARES_US 20000
-#define HOLD_BYTES_MAX 8192   /* more is worth a message of its own */
+#define HOLD_BYTES_MAX 8192 /* more is worth a message of its own */
 
 void hold_output(struct agent *agent)
 {

@@ -407,12 +407,12 @@ void slot_on_event(struct agent *agent, struct slot *slot, unsigned which)
             on_done(agent, slot);
         break;
     case SLOT_STDIN:
-        run_on_stdin_writable(agent);
+        input_on_writable(agent);
         break;
     case SLOT_OUT:
     case SLOT_ERR:
         if (slot->state == SLOT_RUNNING)
-            run_on_output(agent, which == SLOT_OUT ? 1 : 2);
+            output_on_readable(agent, which == SLOT_OUT ? 1 : 2);
         else if (slot->state == SLOT_PROBING)
             version_on_output(agent, which == SLOT_OUT ? &slot->stdout_r : &slot->stderr_r);
         break;
