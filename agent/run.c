@@ -96,6 +96,9 @@ static void begin_program(struct agent *agent)
         return;
     }
     slot_watch_output(agent, slot, true);
+    if (slot->is_ready)
+        poll_add(agent, slot->ready_r, EPOLLIN, EVENT_SLOT, (unsigned)(slot - agent->slots),
+                 SLOT_READY_FD);
     poll_add(agent, slot->stdin_w, EPOLLOUT, EVENT_SLOT, (unsigned)(slot - agent->slots),
              SLOT_STDIN);
     input_on_writable(agent);

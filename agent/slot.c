@@ -359,6 +359,9 @@ static void on_ready_byte(struct agent *agent, struct slot *slot)
         run_on_slot_lost(agent, slot);
         return;
     }
+    /* Its end of the pipe may be closed from here on; what else may come on it
+     * belongs to a run. */
+    poll_change(agent, slot->ready_r, 0, EVENT_SLOT, index_of(agent, slot), SLOT_READY_FD);
     slot->is_ready = true;
     slot_check_ready(agent, slot);
 }
@@ -401,7 +404,7 @@ void slot_on_event(struct agent *agent, struct slot *slot, unsigned which)
         on_ctl(agent, slot);
         break;
     case SLOT_READY_FD:
-        if (slot->state == SLOT_JOINING && !slot->is_ready)
+        if (slot->state == SLOT_JOINING)
             on_ready_byte(agent, slot);
         else if (slot->state == SLOT_RUNNING)
             on_done(agent, slot);
