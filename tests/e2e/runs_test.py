@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 import unittest
 
 from lib.service import Service, manifest, short_form
@@ -78,6 +79,26 @@ class Runs(unittest.TestCase):
         answer = self.run_code("import time; time.sleep(0.5)")
         self.assertGreaterEqual(answer["execution_time"], 0.5)
         self.assertLess(answer["execution_time"], 2)
+
+    def agents_ticks(self):
+        """CPU time of every sandbox's agent so far, in clock ticks."""
+        ticks = 0
+        for container in self.service.sandboxes(state="running"):
+            pid = self.service.engine.inspect(container["Id"])["State"]["Pid"]
+            with open("/proc/%d/stat" % pid) as file:
+                ticks += sum(int(n) for n in file.read().rpartition(")")[2].split()[11:13])
+        return ticks
+
+    def test_an_idle_sandbox_does_nothing(self):
+        """Interpreters of every kind wait, and nobody asks them."""
+        for _ in range(4):
+            self.run_code("print(1)")
+            self.run_code("echo 1", "bash")
+            self.run_code("console.log(1)", "javascript", pool="default")
+        time.sleep(3)
+        before = self.agents_ticks()
+        time.sleep(3)
+        self.assertLessEqual(self.agents_ticks() - before, 6)
 
     def test_cpu_time_of_all_processes_together(self):
         answer = self.service.execute("import os\nos.fork()\nos.fork()\nwhile True: pass",
