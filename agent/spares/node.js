@@ -7,6 +7,13 @@ if (process.env.PADDOCK_SPARE) {
   const parts = [];
   const part = Buffer.allocUnsafeSlow(65536);
 
+  // What most programs will need of node's own is loaded and compiled by now.
+  require('net');
+  require('tty');
+  require('util').format('%s %o', 'a', { b: [1, 'c', new Map([[1, 2]])] });
+  new (require('vm').Script)('(function (exports) {\n})');
+  fs.realpathSync(__filename);
+
   fs.writeSync(4, 'R');
   fs.closeSync(4);
   for (let n; (n = fs.readSync(3, part)) > 0;) parts.push(Buffer.from(part.subarray(0, n)));
