@@ -87,6 +87,28 @@ static void every_hook_is_built_in(void **state)
     pd_languages_free(languages);
 }
 
+/* What the hook is told to wait in is the hook that the sandbox has. */
+static void every_spare_starts_with_its_hook_and_its_file(void **state)
+{
+    struct pd_languages *languages = shipped();
+
+    (void)state;
+    for (size_t i = 0; i < languages->count; i++) {
+        const struct pd_language *language = &languages->items[i];
+        const struct pd_strings *command = &language->spare_command;
+        bool has_hook = false;
+        if (!*language->spare)
+            continue;
+        for (size_t j = 0; j < command->count; j++)
+            has_hook |= strstr(command->items[j], "/paddock/spares") != NULL;
+        if (!has_hook || strcmp(command->items[command->count - 1], language->file) != 0)
+            fail_msg("a spare of %s has no hook or no program", language->name);
+        if (language->start_env.count == 0)
+            fail_msg("%s reads nothing from its environment as it starts?", language->name);
+    }
+    pd_languages_free(languages);
+}
+
 static void every_field_arrives(void **state)
 {
     struct pd_languages *languages = shipped();
@@ -101,6 +123,9 @@ static void every_field_arrives(void **state)
     assert_true(*python->spare != '\0');
     assert_true(python->spare_command.count > 0);
     assert_true(python->zygote);
+    assert_false(python->spare_file);
+    assert_true(pd_languages_find(languages, "perl")->spare_file);
+    assert_string_equal(python->start_env.items[0], "PYTHON*");
     assert_string_equal(python->env.items[0], "PYTHONUNBUFFERED=1");
     assert_string_equal(c->compile.items[0], "gcc");
     assert_string_equal(c->spare, "");
@@ -137,6 +162,8 @@ static void what_is_wrong_is_said_with_path_and_line(void **state)
          "languages[1].aliases: a is taken by a (line 3)"},
         {ONE "- {name: b, file: b, run: [c], spare: x}\n",
          "languages[1].spareCommand: must not be empty where there is a spare (line 3)"},
+        {ONE "- {name: b, file: b, run: [c], startEnv: ['A=B']}\n",
+         "languages[1].startEnv[0]: must match ^[A-Za-z_][A-Za-z0-9_]*[*]?$, got \"A=B\" (line 3)"},
         {ONE "- {name: b, file: b, run: [c], zygote: true}\n",
          "languages[1].zygote: needs a spare (line 3)"},
         {ONE "- {name: b, file: b, run: [c], env: {'A=B': x}}\n",
@@ -200,6 +227,7 @@ int main(void)
         cmocka_unit_test(the_shipped_catalogue_is_right),
         cmocka_unit_test(every_program_is_read_by_some_command),
         cmocka_unit_test(every_hook_is_built_in),
+        cmocka_unit_test(every_spare_starts_with_its_hook_and_its_file),
         cmocka_unit_test(every_field_arrives),
         cmocka_unit_test(what_is_wrong_is_said_with_path_and_line),
         cmocka_unit_test(no_more_languages_than_fit),

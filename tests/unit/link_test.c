@@ -172,6 +172,26 @@ static void test_a_run_from_start_to_end(void **state)
     assert_int_equal(frame.sequence, 1);
 }
 
+static void test_a_compile_stage_is_told(void **state)
+{
+    struct seen *seen = *state;
+    uint8_t storage[128];
+    struct pd_wire wire;
+
+    fake_stream_hello(&seen->stream, python_and_bash);
+    start_run(seen);
+    pd_wire_init(&wire, storage, sizeof storage);
+    pd_wire_begin(&wire, PD_FRAME_EXIT, 41, 1);
+    pd_wire_number(&wire, PD_FIELD_EXIT_CODE, 1);
+    pd_wire_number(&wire, PD_FIELD_COMPILE_US, 1234567);
+    pd_wire_flag(&wire, PD_FIELD_COMPILE_FAILED);
+    pd_wire_end(&wire);
+    fake_stream_feed(&seen->stream, storage, wire.len);
+    assert_int_equal(seen->ended, 1);
+    assert_int_equal(seen->result.compile_us, 1234567);
+    assert_true(seen->result.compile_failed);
+}
+
 static void test_frames_byte_by_byte(void **state)
 {
     struct seen *seen = *state;
@@ -414,6 +434,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_what_an_earlier_attacher_left_is_skipped),
         TEST(test_a_run_from_start_to_end),
+        TEST(test_a_compile_stage_is_told),
         TEST(test_frames_byte_by_byte),
         TEST(test_consumed_output_is_granted_back),
         TEST(test_stdin_waits_for_credit),
