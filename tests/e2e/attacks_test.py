@@ -16,6 +16,8 @@ import shlex
 import shutil
 import struct
 import subprocess
+import threading
+import time
 import unittest
 
 from lib.own_engine import OwnEngine
@@ -180,6 +182,46 @@ def add_tests():
 
 
 add_tests()
+
+
+HOLD = """
+import ctypes, sys, time
+libc = ctypes.CDLL(None)
+count = 0
+while libc.inotify_init1(0) >= 0:
+    count += 1
+print(count, flush=True)
+time.sleep(float(sys.argv[1]))
+"""
+
+
+class Quotas(unittest.TestCase):
+    """What the kernel counts by user is not shared by sandboxes."""
+
+    def test_of_sandboxes(self):
+        pools = {name: manifest(name, minSize=1, maxSize=1, isolation=isolation, languages="[python]")
+                 for name, isolation in (("one", "cell"), ("two", "cell"), ("three", "uid"), ("four", "uid"))}
+        with Service(short_form(0, 1), pools=pools) as service:
+            for name in pools:
+                service.wait_sandboxes(1, name)
+            for holder, other in (("one", "two"), ("three", "four")):
+                held = threading.Thread(target=service.execute, args=(HOLD,),
+                                        kwargs={"pool": holder, "args": ["4"], "timeout": 20})
+                held.start()
+                time.sleep(1.5)  # the holder holds
+                answer = service.execute(HOLD, pool=other, args=["0"], timeout=20)
+                held.join()
+                self.assertGreater(int(answer["output"]), 0, answer)
+
+    def test_control_of_one_user(self):
+        options = ["--network", "none", "-u", "49000", IMAGE, "python3", "-c", HOLD]
+        name = docker("run", "-d", "--rm", *options, "30", check=True).decode().strip()
+        try:
+            while not docker("logs", name).strip():
+                time.sleep(0.1)
+            self.assertEqual(docker("run", "--rm", *options, "0").strip(), b"0")
+        finally:
+            docker("rm", "-f", name)
 
 
 # crun refuses to work where cgroup v1 and v2 are mounted at once.
