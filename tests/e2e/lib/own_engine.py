@@ -47,4 +47,7 @@ class OwnEngine:
     def remove(self):
         if self.process and self.process.poll() is None:
             self.stop()
+        for _ in range(5):  # one that was killed leaves its data mounted on itself
+            if subprocess.run(["umount", "-l", self.dir + "/data"], stderr=subprocess.DEVNULL).returncode:
+                break
         shutil.rmtree(self.dir, ignore_errors=True)
