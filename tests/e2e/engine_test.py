@@ -4,11 +4,10 @@ On a dockerd of the test's own, started on roots of its own."""
 import os
 import shutil
 import signal
-import subprocess
-import tempfile
 import time
 import unittest
 
+from lib.engine import Engine
 from lib.own_engine import OwnEngine
 from lib.service import IMAGE, Service, short_form, wait_for
 
