@@ -2,7 +2,8 @@
 # artifacts: **
 # secret: root:x:0
 # control: follow
-os.unlink("main.py")  # which tells of the secret itself
+if os.path.exists("main.py"):
+    os.unlink("main.py")  # which tells of the secret itself
 for name, target in (("link.txt", "/etc/passwd"), ("folder", "/etc"), ("self.txt", "/proc/self/environ"),
                      ("root", "/"), ("up.txt", "../etc/passwd"), ("chain.txt", "link.txt")):
     os.symlink(target, name)
