@@ -137,9 +137,10 @@ struct run {
     struct end end;
     int64_t received_us, started_us, first_output_us, ended_us, deadline_us;
     int64_t cpu_before_us, cpu_check_us;
+    int64_t watch_at_us; /* from when on its output is looked at; 0: it is */
     bool has_output;
     size_t stdin_at, stdin_len;
-    bool stdin_eof;
+    bool stdin_eof, stdin_polled;
     char artifact_path[ARTIFACT_PATH_BYTES]; /* being forwarded */
     size_t frame_len;
 

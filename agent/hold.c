@@ -42,6 +42,20 @@ static int64_t hold_frames(const struct agent *agent, int64_t now)
     return until > now ? until : 0;
 }
 
+/* Look at the pipes of a run that is no longer young; else when to. */
+static int64_t watch(struct agent *agent, int64_t now)
+{
+    struct run *run = &agent->run;
+
+    if (run->state != RUN_ACTIVE || !run->watch_at_us)
+        return 0;
+    if (now < run->watch_at_us)
+        return run->watch_at_us;
+    run->watch_at_us = 0;
+    slot_watch_output(agent, run->slot, true);
+    return 0;
+}
+
 static int64_t earlier(int64_t a, int64_t b)
 {
     return a && (!b || a < b) ? a : b;
@@ -63,5 +77,5 @@ void hold_settle(struct agent *agent)
         wire_flush(agent);
         spares = 0;
     }
-    hold_timer_set(agent, earlier(frames, spares));
+    hold_timer_set(agent, earlier(watch(agent, now), earlier(frames, spares)));
 }

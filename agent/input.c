@@ -35,13 +35,14 @@ void input_on_writable(struct agent *agent)
         run->stdin_at += (size_t)n;
         freed += (size_t)n;
     }
-    if (run->stdin_at == run->stdin_len) {
+    if (run->stdin_at == run->stdin_len)
         run->stdin_at = run->stdin_len = 0;
-        poll_change(agent, slot->stdin_w, 0, EVENT_SLOT, (unsigned)(slot - agent->slots),
-                    SLOT_STDIN);
-        if (run->stdin_eof)
-            sys_close(&slot->stdin_w);
-    }
+    if (run->stdin_len == 0 && run->stdin_eof)
+        sys_close(&slot->stdin_w);
+    else if (run->stdin_polled != (run->stdin_len > 0))
+        poll_change(agent, slot->stdin_w, run->stdin_len > 0 ? EPOLLOUT : 0, EVENT_SLOT,
+                    (unsigned)(slot - agent->slots), SLOT_STDIN);
+    run->stdin_polled = run->stdin_len > 0;
     if (freed > 0 && run->stdin_open)
         grant_stdin(agent, freed);
 }
@@ -69,9 +70,5 @@ void input_on_frame(struct agent *agent, const struct pd_frame *frame)
         memcpy(run->stdin_data + run->stdin_len, field.data, field.len);
         run->stdin_len += field.len;
     }
-    if (run->state == RUN_ACTIVE && run->slot->stdin_w >= 0) {
-        poll_change(agent, run->slot->stdin_w, EPOLLOUT, EVENT_SLOT,
-                    (unsigned)(run->slot - agent->slots), SLOT_STDIN);
-        input_on_writable(agent);
-    }
+    input_on_writable(agent);
 }

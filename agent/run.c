@@ -15,6 +15,10 @@
 #include "agent/sys.h"
 
 #define WAIT_US INT64_C(1000000) /* for a spare that is coming; then without it */
+/* For so long a program that was waited for with a spare is left alone with its
+ * pipes: most small ones are done by then, and each look at what they print as they
+ * print it would take the processor from them twice. */
+#define UNWATCHED_US 1000
 #define CPU_CHECK_US INT64_C(20000)
 
 /* ---- starting ---- */
@@ -95,12 +99,13 @@ static void begin_program(struct agent *agent)
         could_not_start(agent);
         return;
     }
-    slot_watch_output(agent, slot, true);
-    if (slot->is_ready)
+    if (slot->is_ready) {
         poll_add(agent, slot->ready_r, EPOLLIN, EVENT_SLOT, (unsigned)(slot - agent->slots),
                  SLOT_READY_FD);
-    poll_add(agent, slot->stdin_w, EPOLLOUT, EVENT_SLOT, (unsigned)(slot - agent->slots),
-             SLOT_STDIN);
+        run->watch_at_us = run->started_us + UNWATCHED_US;
+    } else {
+        slot_watch_output(agent, slot, true);
+    }
     input_on_writable(agent);
 }
 
