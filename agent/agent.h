@@ -16,8 +16,8 @@
 #define AGENT_VERSION 1
 
 #define LANGS_MAX 32
-#define ARGV_MAX 16          /* of a catalogue command */
-#define RUN_ARGV_MAX 320     /* of a program: command and the run's args */
+#define ARGV_MAX 16      /* of a catalogue command */
+#define RUN_ARGV_MAX 320 /* of a program: command and the run's args */
 #define RUN_ENV_MAX 320
 #define SLOTS_MAX 40
 #define SPARES_PER_LANG_MAX 8
@@ -29,8 +29,8 @@
 #define ARTIFACT_GLOBS_BYTES 4096
 #define OOM_SCORE_SPARE 500
 #define OOM_SCORE_RUN 1000
-#define COMPILE_US INT64_C(60000000)     /* for a compiler, unless a run says otherwise */
-#define GO_BYTES_MAX 60000 /* must fit into a pipe at once */
+#define COMPILE_US INT64_C(60000000) /* for a compiler, unless a run says otherwise */
+#define GO_BYTES_MAX 60000           /* must fit into a pipe at once */
 
 /* Output past the cap is counted and dropped; at this many times the cap the
  * program is killed. */
@@ -38,8 +38,15 @@
 #define OUTPUT_KILL_BYTES_MIN (64 * INT64_C(1024) * 1024)
 
 /* As in common/link.h. */
-enum cause { CAUSE_EXITED, CAUSE_SIGNALED, CAUSE_TIMED_OUT, CAUSE_CPU, CAUSE_MEMORY, CAUSE_OUTPUT,
-             CAUSE_CANCELED };
+enum cause {
+    CAUSE_EXITED,
+    CAUSE_SIGNALED,
+    CAUSE_TIMED_OUT,
+    CAUSE_CPU,
+    CAUSE_MEMORY,
+    CAUSE_OUTPUT,
+    CAUSE_CANCELED
+};
 enum start { START_ZYGOTE, START_SPARE, START_CELL, START_COLD };
 
 /* ---- languages (lang.c) ---- */
@@ -63,11 +70,11 @@ struct lang {
     const char *spare[ARGV_MAX + 1];
     const char *env[ARGV_MAX + 1];
     const char *start_env[ARGV_MAX + 1]; /* names; a final '*' stands for any rest */
-    bool spare_file;    /* its file is there, an empty line, when a spare starts */
+    bool spare_file;                     /* its file is there, an empty line, when a spare starts */
     bool zygote_wanted;
-    bool found;         /* its commands are in the image */
-    int64_t used_us;    /* last run, 0 never */
-    int spares_failed;  /* in a row; too many: none are kept */
+    bool found;        /* its commands are in the image */
+    int64_t used_us;   /* last run, 0 never */
+    int spares_failed; /* in a row; too many: none are kept */
     struct zygote zygote, next;
 };
 
@@ -87,14 +94,14 @@ enum slot_state {
 struct slot {
     enum slot_state state;
     struct cell cell;
-    struct lang *lang;    /* whose spare it is (to be); NULL a bare cell */
-    enum start start;     /* how a run in it will have been started */
+    struct lang *lang;     /* whose spare it is (to be); NULL a bare cell */
+    enum start start;      /* how a run in it will have been started */
     struct zygote *zygote; /* that forked `prog` and will report its end, or NULL */
     uint32_t ticket;       /* of the request to fork it */
-    pid_t prog;           /* 0 none */
-    bool is_ready;        /* the spare has said so (its pid may follow) */
+    pid_t prog;            /* 0 none */
+    bool is_ready;         /* the spare has said so (its pid may follow) */
     int stdin_w, stdout_r, stderr_r, go_w, ready_r;
-    uid_t uid;            /* isolation uid: whom its program runs as */
+    uid_t uid; /* isolation uid: whom its program runs as */
     int64_t since_us;
 };
 
@@ -112,7 +119,7 @@ enum run_state {
 struct end {
     bool known;
     bool by_signal;
-    int status;        /* exit code or signal */
+    int status; /* exit code or signal */
     int64_t cpu_us;
     int64_t maxrss_bytes;
 };
@@ -121,7 +128,7 @@ struct run {
     enum run_state state;
     struct slot *slot;
     struct lang *lang;
-    bool more;          /* files follow */
+    bool more; /* files follow */
     bool stdin_open;
     bool compiling;
     bool compile_failed;
@@ -130,9 +137,9 @@ struct run {
     bool wants_artifacts;
     int64_t timeout_us, cpu_us;
     int64_t output_max, out_bytes, err_bytes, delivered;
-    int64_t window;     /* output that may still be sent */
-    int file_fd;        /* being written by DATA */
-    enum cause cause;   /* why we killed it, or CAUSE_EXITED */
+    int64_t window;   /* output that may still be sent */
+    int file_fd;      /* being written by DATA */
+    enum cause cause; /* why we killed it, or CAUSE_EXITED */
     bool killed;
     struct end end;
     int64_t received_us, started_us, first_output_us, ended_us, deadline_us;
@@ -172,10 +179,10 @@ struct agent {
     uint8_t out[OUT_BYTES_MAX];
     size_t out_at, out_len;
     bool out_polled, in_paused;
-    bool out_is_urgent;      /* what is in `out` must not be held (hold.c) */
-    int64_t held_output_us;  /* since when output of the run waits, 0 none */
-    int64_t held_spares_us;  /* likewise the news of spares */
-    int64_t hold_timer_us;   /* as armed */
+    bool out_is_urgent;     /* what is in `out` must not be held (hold.c) */
+    int64_t held_output_us; /* since when output of the run waits, 0 none */
+    int64_t held_spares_us; /* likewise the news of spares */
+    int64_t hold_timer_us;  /* as armed */
     uint32_t epoch, seq_in, seq_out;
     bool attached;
 
@@ -203,9 +210,9 @@ struct agent {
 
 /* wire.c */
 void wire_init(struct agent *agent);
-void wire_on_readable(struct agent *agent);   /* stdin: frames to run_on_frame, attach */
+void wire_on_readable(struct agent *agent); /* stdin: frames to run_on_frame, attach */
 void wire_pause(struct agent *agent, bool pause);
-void wire_process(struct agent *agent);       /* frames already received, until paused */
+void wire_process(struct agent *agent); /* frames already received, until paused */
 void wire_flush(struct agent *agent);
 size_t wire_room(const struct agent *agent);
 struct pd_wire wire_begin(struct agent *agent, enum pd_frame_type type);
@@ -254,8 +261,8 @@ bool zygotes_on_exit(struct agent *agent, pid_t pid);
 /* request.c */
 void request_read(struct run *run);
 /* Copy the texts of one tag out of the frame, terminated, into `list`. */
-size_t request_texts(struct run *run, int tag, char *store, size_t store_bytes,
-                     const char **list, size_t cap);
+size_t request_texts(struct run *run, int tag, char *store, size_t store_bytes, const char **list,
+                     size_t cap);
 /* Arguments and environment for a waiting interpreter; false where they do not
  * fit into its pipe. */
 bool request_go(struct run *run, char *message, size_t *ret_len);
@@ -288,7 +295,7 @@ void run_on_prog_end(struct agent *agent, const struct end *end);
 /* It lives still, but has nothing left to do but to exit with this status. */
 void run_on_prog_done(struct agent *agent, int status);
 void run_on_timer(struct agent *agent);
-void run_poke(struct agent *agent); /* something that a waiting run waits for may have come */
+void run_poke(struct agent *agent);    /* something that a waiting run waits for may have come */
 void run_abandon(struct agent *agent); /* a new attacher: the old one's run dies */
 
 /* version.c: languages' versions, found out while nothing else is to be done */
@@ -316,8 +323,8 @@ enum event_kind {
 enum slot_event { SLOT_CTL, SLOT_READY_FD, SLOT_STDIN, SLOT_OUT, SLOT_ERR };
 void poll_add(struct agent *agent, int fd, unsigned events, enum event_kind kind, unsigned index,
               unsigned which);
-void poll_change(struct agent *agent, int fd, unsigned events, enum event_kind kind,
-                 unsigned index, unsigned which);
+void poll_change(struct agent *agent, int fd, unsigned events, enum event_kind kind, unsigned index,
+                 unsigned which);
 void timer_set(struct agent *agent, int64_t at_us); /* the run's; 0: off */
 void hold_timer_set(struct agent *agent, int64_t at_us);
 

@@ -25,10 +25,10 @@ struct cell_limits {
 };
 
 struct cell {
-    pid_t init;                  /* 0: none */
-    int ctl;                     /* socket to the init, -1 none */
-    int dirfd;                   /* the workspace; -1 until ready */
-    int ns[PD_JOIN_UTS + 1];     /* namespaces by enum pd_join; -1 without */
+    pid_t init;              /* 0: none */
+    int ctl;                 /* socket to the init, -1 none */
+    int dirfd;               /* the workspace; -1 until ready */
+    int ns[PD_JOIN_UTS + 1]; /* namespaces by enum pd_join; -1 without */
 };
 
 void cell_init(struct cell *cell);

@@ -40,7 +40,8 @@ static long call(long number, long a, long b, long c, long d)
 /* A core pattern that is a pipe starts a program on the host whatever the limit,
  * except at 1 (core(5)). The filter keeps programs from lowering it to 0. */
 #define CORE_BYTES 1
-#define CAPS 64 /* more than any kernel has; dropping one that is not there fails, and ends the loop */
+#define CAPS                                                                                       \
+    64 /* more than any kernel has; dropping one that is not there fails, and ends the loop */
 
 int pd_confine_aim(int pid_namespace)
 {

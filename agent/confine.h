@@ -26,15 +26,17 @@ struct pd_spare_done {
 #define PD_SPARE_DONE_FD 1000
 
 struct pd_confine {
-    uint32_t uid;          /* isolation uid: become this user; 0: stay */
-    uint32_t has_cell;     /* join the namespaces of a cell */
-    uint64_t pids_max;     /* RLIMIT_NPROC; 0: none of our own */
+    uint32_t uid;            /* isolation uid: become this user; 0: stay */
+    uint32_t has_cell;       /* join the namespaces of a cell */
+    uint64_t pids_max;       /* RLIMIT_NPROC; 0: none of our own */
     uint64_t file_bytes_max; /* RLIMIT_FSIZE */
     uint32_t filter_len;
-    uint32_t oom_score;    /* in hundreds, up to 1000: a run dies before a spare, both before the agent */
+    uint32_t
+        oom_score; /* in hundreds, up to 1000: a run dies before a spare, both before the agent */
     struct sock_filter filter[PD_FILTER_INSNS_MAX];
 };
-#define PD_CONFINE_BYTES(c) (offsetof(struct pd_confine, filter) + (c)->filter_len * sizeof(struct sock_filter))
+#define PD_CONFINE_BYTES(c)                                                                        \
+    (offsetof(struct pd_confine, filter) + (c)->filter_len * sizeof(struct sock_filter))
 
 /* Descriptors handed over, in this order: the cell's namespaces (absent, -1,
  * without a cell), then what the program gets. */

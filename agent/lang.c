@@ -68,18 +68,41 @@ static void read_language(struct agent *agent, const struct pd_field *nested)
     pd_fields_init(&fields, nested->data, nested->len);
     while (pd_fields_next(&fields, &field)) {
         switch (field.tag) {
-        case PD_FIELD_NAME: lang->name = keep(agent, field.data, field.len); break;
-        case PD_FIELD_FILE_NAME: lang->file = keep(agent, field.data, field.len); break;
-        case PD_FIELD_HOOK: lang->hook = keep(agent, field.data, field.len); break;
-        case PD_FIELD_ZYGOTE: lang->zygote_wanted = pd_field_number(&field) != 0; break;
-        case PD_FIELD_COMPILE: append(agent, lang->compile, ARGV_MAX + 1, &field); break;
-        case PD_FIELD_COMMAND: append(agent, lang->run, ARGV_MAX + 1, &field); break;
-        case PD_FIELD_VERSION_COMMAND: append(agent, lang->version, ARGV_MAX + 1, &field); break;
-        case PD_FIELD_SPARE_COMMAND: append(agent, lang->spare, ARGV_MAX + 1, &field); break;
-        case PD_FIELD_SPARE_FILE: lang->spare_file = true; break;
-        case PD_FIELD_START_ENV: append(agent, lang->start_env, ARGV_MAX + 1, &field); break;
-        case PD_FIELD_LANGUAGE_ENV: append(agent, lang->env, ARGV_MAX + 1, &field); break;
-        default: break;
+        case PD_FIELD_NAME:
+            lang->name = keep(agent, field.data, field.len);
+            break;
+        case PD_FIELD_FILE_NAME:
+            lang->file = keep(agent, field.data, field.len);
+            break;
+        case PD_FIELD_HOOK:
+            lang->hook = keep(agent, field.data, field.len);
+            break;
+        case PD_FIELD_ZYGOTE:
+            lang->zygote_wanted = pd_field_number(&field) != 0;
+            break;
+        case PD_FIELD_COMPILE:
+            append(agent, lang->compile, ARGV_MAX + 1, &field);
+            break;
+        case PD_FIELD_COMMAND:
+            append(agent, lang->run, ARGV_MAX + 1, &field);
+            break;
+        case PD_FIELD_VERSION_COMMAND:
+            append(agent, lang->version, ARGV_MAX + 1, &field);
+            break;
+        case PD_FIELD_SPARE_COMMAND:
+            append(agent, lang->spare, ARGV_MAX + 1, &field);
+            break;
+        case PD_FIELD_SPARE_FILE:
+            lang->spare_file = true;
+            break;
+        case PD_FIELD_START_ENV:
+            append(agent, lang->start_env, ARGV_MAX + 1, &field);
+            break;
+        case PD_FIELD_LANGUAGE_ENV:
+            append(agent, lang->env, ARGV_MAX + 1, &field);
+            break;
+        default:
+            break;
         }
     }
     /* A compiled program's own command is made by the compiler. */
@@ -138,19 +161,36 @@ void lang_configure(struct agent *agent, const struct pd_frame *attach)
     while (pd_fields_next(&fields, &field)) {
         uint64_t number = pd_field_number(&field);
         switch (field.tag) {
-        case PD_FIELD_ISOLATION: asked = (enum isolation)number; break;
-        case PD_FIELD_SPARES_WANTED: agent->spares_wanted = (int)number; break;
-        case PD_FIELD_ZYGOTE: agent->zygotes = number != 0; break;
-        case PD_FIELD_PIDS: pids = number; break;
-        case PD_FIELD_NETWORK: network = (int)number; break;
-        case PD_FIELD_DISK_BYTES: agent->limits.disk_bytes = number; break;
-        case PD_FIELD_MEMORY_BYTES: agent->memory_bytes = number; break;
-        case PD_FIELD_LANGUAGE: read_language(agent, &field); break;
+        case PD_FIELD_ISOLATION:
+            asked = (enum isolation)number;
+            break;
+        case PD_FIELD_SPARES_WANTED:
+            agent->spares_wanted = (int)number;
+            break;
+        case PD_FIELD_ZYGOTE:
+            agent->zygotes = number != 0;
+            break;
+        case PD_FIELD_PIDS:
+            pids = number;
+            break;
+        case PD_FIELD_NETWORK:
+            network = (int)number;
+            break;
+        case PD_FIELD_DISK_BYTES:
+            agent->limits.disk_bytes = number;
+            break;
+        case PD_FIELD_MEMORY_BYTES:
+            agent->memory_bytes = number;
+            break;
+        case PD_FIELD_LANGUAGE:
+            read_language(agent, &field);
+            break;
         case PD_FIELD_PRELOAD:
             if (n_preload < sizeof agent->preload / sizeof agent->preload[0] - 1)
                 agent->preload[n_preload++] = keep(agent, field.data, field.len);
             break;
-        default: break;
+        default:
+            break;
         }
     }
     agent->limits.inodes = agent->limits.disk_bytes / 8192 + 1024;
@@ -213,7 +253,7 @@ static bool is_named(const char *const *patterns, const char *entry, size_t len)
 
 bool lang_reads_at_start(const struct lang *lang, const char *entry, size_t len)
 {
-    static const char *const any[] = {"PATH", "HOME",   "LANG",     "TZ", "LC_*",
+    static const char *const any[] = {"PATH", "HOME",     "LANG",    "TZ", "LC_*",
                                       "LD_*", "MALLOC_*", "GLIBC_*", NULL};
 
     return is_named(any, entry, len) || is_named(lang->start_env, entry, len);

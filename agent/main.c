@@ -52,8 +52,8 @@ void poll_add(struct agent *agent, int fd, unsigned events, enum event_kind kind
 
 /* No events: the descriptor leaves the set, since a hang-up would be told for
  * ever otherwise. */
-void poll_change(struct agent *agent, int fd, unsigned events, enum event_kind kind,
-                 unsigned index, unsigned which)
+void poll_change(struct agent *agent, int fd, unsigned events, enum event_kind kind, unsigned index,
+                 unsigned which)
 {
     struct epoll_event event = {.events = events, .data.u64 = tag(kind, index, which)};
 
@@ -192,8 +192,7 @@ static void set_up(struct agent *agent)
     agent->signals = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
     agent->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     agent->hold_timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (agent->epoll < 0 || agent->signals < 0 || agent->timer < 0 ||
-        agent->hold_timer < 0)
+    if (agent->epoll < 0 || agent->signals < 0 || agent->timer < 0 || agent->hold_timer < 0)
         abort();
     agent->run.file_fd = -1;
     slots_init(agent);

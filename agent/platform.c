@@ -20,9 +20,9 @@
 /* Docker's default masked paths: what of /proc tells of the host. A cell's /proc
  * is mounted read-only as a whole, so Docker's read-only paths need no more. */
 static const char *const proc_masks[] = {
-    "/proc/kcore",       "/proc/keys",        "/proc/latency_stats", "/proc/timer_list",
-    "/proc/timer_stats", "/proc/sched_debug", "/proc/acpi/",         "/proc/asound/",
-    "/proc/scsi/",
+    "/proc/kcore",      "/proc/keys",        "/proc/latency_stats",
+    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+    "/proc/acpi/",      "/proc/asound/",     "/proc/scsi/",
 };
 static const char *const sys_masks[] = {"/sys/firmware", "/sys/devices/virtual/powercap"};
 /* Covered by every cell with its own (agent/cell.c). */
@@ -60,7 +60,8 @@ static bool bind_device(const char *name)
     close(fd);
     /* Read-only is the file, not the device: nobody can leave a time stamp on it. */
     return mount(from, to, NULL, MS_BIND, NULL) == 0 &&
-           mount(NULL, to, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL) == 0;
+           mount(NULL, to, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL) ==
+               0;
 }
 
 /* null, zero, full, random, urandom, tty and the usual links; nothing else. */
@@ -201,8 +202,10 @@ static void enter_cells(struct platform *platform)
     if (platform->uid == 0)
         weaker(platform, "cells need a non-zero uid", EPERM);
     else if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-        weaker(platform, "unshare of user and mount namespaces (seccomp profile, AppArmor or "
-                         "user.max_user_namespaces)", errno);
+        weaker(platform,
+               "unshare of user and mount namespaces (seccomp profile, AppArmor or "
+               "user.max_user_namespaces)",
+               errno);
     else if (!map_ids(platform))
         weaker(platform, "id map of the user namespace (AppArmor)", errno);
     else if (!make_ground())

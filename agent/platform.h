@@ -18,11 +18,11 @@ struct platform {
     char reason[160];         /* why that is weaker than asked, or "" */
     uid_t uid;
     gid_t gid;
-    uid_t first_run_uid;      /* isolation uid: the first of a range of this sandbox's own */
-    bool has_nproc_per_cell;  /* RLIMIT_NPROC counts per user namespace (Linux 5.14) */
+    uid_t first_run_uid;     /* isolation uid: the first of a range of this sandbox's own */
+    bool has_nproc_per_cell; /* RLIMIT_NPROC counts per user namespace (Linux 5.14) */
     bool has_cgroup2;
-    int oom_fd;               /* memory.oom_control or memory.events, -1 where unreadable */
-    int cpu_fd;               /* cpuacct.usage or cpu.stat, likewise */
+    int oom_fd;                   /* memory.oom_control or memory.events, -1 where unreadable */
+    int cpu_fd;                   /* cpuacct.usage or cpu.stat, likewise */
     const char *masks[MASKS_MAX]; /* what a cell's own /proc hides; directories end in '/' */
     size_t n_masks;
 };

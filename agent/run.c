@@ -292,7 +292,8 @@ static enum cause find_cause(struct agent *agent)
     struct run *run = &agent->run;
     int64_t kills = platform_oom_kills(&agent->platform);
     bool oom = kills > agent->oom_kills;
-    bool killed = run->end.by_signal ? run->end.status == SIGKILL : run->end.status == 128 + SIGKILL;
+    bool killed =
+        run->end.by_signal ? run->end.status == SIGKILL : run->end.status == 128 + SIGKILL;
 
     agent->oom_kills = kills;
     if (run->killed)
@@ -324,8 +325,8 @@ static void send_exit(struct agent *agent)
     int64_t now = sys_now_us();
     int64_t first = run->has_output ? run->first_output_us : run->ended_us;
     int64_t compiled_us = run->compile_failed ? 0 : run->compile_took_us;
-    int64_t stages[4] = {run->started_us - run->received_us - compiled_us,
-                         first - run->started_us, run->ended_us - first, now - run->ended_us};
+    int64_t stages[4] = {run->started_us - run->received_us - compiled_us, first - run->started_us,
+                         run->ended_us - first, now - run->ended_us};
     enum cause cause = find_cause(agent);
     struct pd_wire wire = wire_begin(agent, PD_FRAME_EXIT);
 
@@ -600,8 +601,12 @@ void run_on_frame(struct agent *agent, const struct pd_frame *frame)
     struct run *run = &agent->run;
 
     switch (frame->type) {
-    case PD_FRAME_RUN: on_run(agent, frame); break;
-    case PD_FRAME_PING: on_ping(agent); break;
+    case PD_FRAME_RUN:
+        on_run(agent, frame);
+        break;
+    case PD_FRAME_PING:
+        on_ping(agent);
+        break;
     case PD_FRAME_FILE:
         if (run->state == RUN_FILES)
             request_on_file(agent, frame);
@@ -624,13 +629,20 @@ void run_on_frame(struct agent *agent, const struct pd_frame *frame)
         run->stdin_eof = true;
         input_on_writable(agent);
         break;
-    case PD_FRAME_SIGNAL: on_signal(agent, frame); break;
-    case PD_FRAME_CANCEL: on_cancel(agent); break;
+    case PD_FRAME_SIGNAL:
+        on_signal(agent, frame);
+        break;
+    case PD_FRAME_CANCEL:
+        on_cancel(agent);
+        break;
     case PD_FRAME_WINDOW:
         if (run->state != RUN_NONE)
             on_window(agent, frame);
         break;
-    case PD_FRAME_RESIZE: break; /* only a terminal has a size */
-    default: wire_fault(agent, "a frame that only agents send"); break;
+    case PD_FRAME_RESIZE:
+        break; /* only a terminal has a size */
+    default:
+        wire_fault(agent, "a frame that only agents send");
+        break;
     }
 }

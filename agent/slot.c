@@ -137,8 +137,8 @@ static bool make_pipes(struct slot *slot, struct child_pipes *pipes, bool spare)
     if (!make_pipe(&pipes->stdin_r, &slot->stdin_w) ||
         !make_pipe(&slot->stdout_r, &pipes->stdout_w) ||
         !make_pipe(&slot->stderr_r, &pipes->stderr_w) ||
-        (spare && (!make_pipe(&pipes->go_r, &slot->go_w) ||
-                   !make_pipe(&slot->ready_r, &pipes->ready_w)))) {
+        (spare &&
+         (!make_pipe(&pipes->go_r, &slot->go_w) || !make_pipe(&slot->ready_r, &pipes->ready_w)))) {
         close_child_pipes(pipes);
         return false;
     }
@@ -159,8 +159,8 @@ static void join_fds(const struct slot *slot, const struct child_pipes *pipes,
     fds[PD_JOIN_READY] = pipes->ready_w;
 }
 
-static _Noreturn void child_main(const struct agent *agent, const struct slot *slot,
-                                 const int *fds, const char *const *argv, const char *const *env)
+static _Noreturn void child_main(const struct agent *agent, const struct slot *slot, const int *fds,
+                                 const char *const *argv, const char *const *env)
 {
     struct pd_confine confine = agent->confine;
     sigset_t none;
@@ -174,7 +174,8 @@ static _Noreturn void child_main(const struct agent *agent, const struct slot *s
     confine.oom_score = slot->state == SLOT_JOINING ? OOM_SCORE_SPARE : OOM_SCORE_RUN;
     result = pd_confine_enter(&confine, fds);
     if (result < 0) {
-        dprintf(STDERR_FILENO, "paddock: the sandbox could not be entered: %s\n", strerror(-result));
+        dprintf(STDERR_FILENO, "paddock: the sandbox could not be entered: %s\n",
+                strerror(-result));
         _exit(126);
     }
     execvpe(argv[0], (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)env);

@@ -18,9 +18,9 @@
 #include "agent/agent.h"
 #include "agent/sys.h"
 
-#define DEPTH_MAX 32          /* deeper folders are moved to the top first */
-#define DEATH_US 5000000      /* for a killed process to be gone */
-#define SWEEPER_UID 49999     /* nobody's: whom the processes of a run may not signal */
+#define DEPTH_MAX 32      /* deeper folders are moved to the top first */
+#define DEATH_US 5000000  /* for a killed process to be gone */
+#define SWEEPER_UID 49999 /* nobody's: whom the processes of a run may not signal */
 #ifndef SHM_STAT_ANY
 #define SHM_STAT_ANY 15
 #endif
@@ -148,7 +148,7 @@ bool sweep_processes(struct agent *agent, uid_t uid)
 /* ---- files ---- */
 
 struct sweep {
-    int top;       /* the folder that is being emptied */
+    int top;        /* the folder that is being emptied */
     unsigned moved; /* folders that were too deep */
 };
 

@@ -20,7 +20,8 @@ void wire_init(struct agent *agent)
 void wire_flush(struct agent *agent)
 {
     while (agent->out_at < agent->out_len) {
-        ssize_t n = write(STDOUT_FILENO, agent->out + agent->out_at, agent->out_len - agent->out_at);
+        ssize_t n =
+            write(STDOUT_FILENO, agent->out + agent->out_at, agent->out_len - agent->out_at);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)

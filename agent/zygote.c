@@ -84,7 +84,8 @@ static void send_confine(const struct agent *agent, struct zygote *zygote)
 
     message.confine.oom_score = OOM_SCORE_SPARE;
     sys_send_fds(zygote->sock, &message,
-                 offsetof(__typeof__(message), confine) + PD_CONFINE_BYTES(&agent->confine), NULL, 0);
+                 offsetof(__typeof__(message), confine) + PD_CONFINE_BYTES(&agent->confine), NULL,
+                 0);
 }
 
 void zygote_start(struct agent *agent, struct lang *lang, struct zygote *zygote)

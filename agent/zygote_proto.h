@@ -19,7 +19,7 @@ enum zygote_message_type {
 struct zygote_message {
     uint32_t type;
     uint32_t ticket; /* FORK and FORKED: which request */
-    uint32_t uid;  /* FORK: isolation uid */
+    uint32_t uid;    /* FORK: isolation uid */
     int32_t pid;
     int32_t by_signal; /* ENDED */
     int32_t status;    /* ENDED: exit code or signal */

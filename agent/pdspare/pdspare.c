@@ -64,7 +64,7 @@ typedef struct PyInterpreterState PyInterpreterState;
 #define METHOD_ARGUMENTS 0x0001    /* METH_VARARGS */
 #define METHOD_ONE_ARGUMENT 0x0008 /* METH_O */
 #define LIMITED_API_VERSION 3
-#define FILE_INPUT 257             /* Py_file_input */
+#define FILE_INPUT 257 /* Py_file_input */
 
 PyObject *PyModule_Create2(module_def *def, int api_version);
 long PyLong_AsLong(PyObject *object);

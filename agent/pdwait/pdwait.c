@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define GO_FD 3    /* as in agent/confine.h */
+#define GO_FD 3 /* as in agent/confine.h */
 #define READY_FD 4
 #define GO_BYTES_MAX 65536
 #define ARGS_MAX 1024
