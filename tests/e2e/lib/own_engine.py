@@ -44,9 +44,28 @@ class OwnEngine:
                        stdout=subprocess.DEVNULL, check=True)
         save.wait()
 
+    def left_processes(self):
+        """What an engine that was killed has left running: its shims and what they keep."""
+        parents, ours = {}, set()
+        for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+            try:
+                with open("/proc/%d/stat" % pid) as file:
+                    parents[pid] = int(file.read().rpartition(")")[2].split()[1])
+                with open("/proc/%d/cmdline" % pid, "rb") as file:
+                    if self.dir.encode() in file.read():
+                        ours.add(pid)
+            except OSError:
+                continue
+        return [pid for pid, parent in parents.items() if parent in ours] + sorted(ours)
+
     def remove(self):
         if self.process and self.process.poll() is None:
             self.stop()
+        for pid in self.left_processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         for _ in range(5):  # one that was killed leaves its data mounted on itself
             if subprocess.run(["umount", "-l", self.dir + "/data"], stderr=subprocess.DEVNULL).returncode:
                 break
