@@ -378,9 +378,8 @@ static void rule_socket(struct program *p, uint32_t number, bool unix_sockets, b
  *
  * Loading a filter costs time in proportion to its length, and to the steps it
  * takes for every system call there is, since the kernel tries each once to
- * remember those that are always allowed. A list of 230 comparisons costs 0.4 ms
- * for every program; a binary search over the 60-odd ranges of numbers that are
- * allowed, a tenth of it. */
+ * remember those that are always allowed. So the list is a binary search over the
+ * ranges of numbers that are allowed. */
 
 #define NUMBERS_MAX 512
 #define RANGES_MAX 160
