@@ -58,6 +58,12 @@ static bool fits(const char *text, size_t bytes)
     return *text && strlen(text) < bytes;
 }
 
+/* An engine's seconds; 0 where they are no time that it could mean. */
+static int64_t created_ms(int64_t seconds)
+{
+    return seconds < 0 || seconds > INT64_MAX / 1000 ? 0 : seconds * 1000;
+}
+
 static bool parse_instance(const struct pd_node *container, const char *instance,
                            struct pd_instance *out)
 {
@@ -73,7 +79,7 @@ static bool parse_instance(const struct pd_node *container, const char *instance
         return false;
     *out = (struct pd_instance){
         .phase = phase_of(pd_docker_text(container, "State")),
-        .created_wall_ms = pd_docker_int(container, "Created") * 1000,
+        .created_wall_ms = created_ms(pd_docker_int(container, "Created")),
     };
     pd_strcpy(out->id, sizeof out->id, id);
     pd_strcpy(out->pool, sizeof out->pool, pool);
