@@ -18,15 +18,6 @@ static const char *version_in(const struct pd_pool *pool, const char *language)
     return "";
 }
 
-static struct pd_node *strings_node(const struct pd_strings *strings)
-{
-    struct pd_node *list = pd_node_list_new();
-
-    for (size_t i = 0; i < strings->count; i++)
-        pd_node_add(list, pd_node_string_new(strings->items[i]));
-    return list;
-}
-
 /* One language, merged over all pools; NULL when none has it. */
 static struct pd_node *language_node(const struct pd_api_context *api,
                                      const struct pd_language *language)
@@ -49,7 +40,7 @@ static struct pd_node *language_node(const struct pd_api_context *api,
     }
     node = pd_node_map_new();
     pd_node_set_string(node, "name", language->name);
-    pd_node_set(node, "aliases", strings_node(&language->aliases));
+    pd_node_set(node, "aliases", pd_strings_node(&language->aliases));
     pd_node_set_string(node, "version", version);
     pd_node_set(node, "pools", pools);
     return node;
