@@ -4,74 +4,17 @@
  * start of the next turn without waiting, and which runs only while pools are
  * marked: no latency, no system call, no spinning, and nothing keeps an
  * otherwise finished loop alive. */
-#include "common/store.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/log.h"
 #include "common/mem.h"
-#include "common/strmap.h"
-
-struct pool_record {
-    struct pd_pool pool;         /* first: a pd_pool is its record */
-    struct pd_sandbox **members; /* oldest first */
-    size_t n_members;
-    size_t cap_members;
-    bool marked;
-};
-
-struct observer {
-    pd_store_observer_cb cb; /* NULL: free */
-    void *arg;
-};
-
-struct name_list {
-    char (*names)[PD_POOL_NAME_MAX];
-    size_t count;
-    size_t cap;
-};
-
-struct pd_store {
-    uv_idle_t idle; /* active while `changed` has names */
-    struct pd_time (*now)(void);
-    struct observer observers[PD_STORE_OBSERVERS_MAX];
-    struct pd_strmap pools;       /* name to pool_record */
-    struct pd_strmap sandboxes;   /* id to pd_sandbox */
-    struct pool_record **by_name; /* in name order */
-    size_t cap_by_name;
-    struct name_list changed; /* pools to tell observers about, each once */
-    struct name_list telling; /* those being told; storage kept between turns */
-    void (*closed)(void *arg);
-    void *closed_arg;
-};
-
-const char *pd_sandbox_phase_name(enum pd_sandbox_phase phase)
-{
-    static const char *const names[] = {
-        [PD_SANDBOX_CREATING] = "creating",
-        [PD_SANDBOX_STARTING] = "starting",
-        [PD_SANDBOX_WARM] = "warm",
-        [PD_SANDBOX_CLAIMED] = "claimed",
-        [PD_SANDBOX_TERMINATING] = "terminating",
-    };
-    return names[phase];
-}
-
-static const bool allowed_moves[][PD_SANDBOX_TERMINATING + 1] = {
-    [PD_SANDBOX_CREATING] = {[PD_SANDBOX_STARTING] = true, [PD_SANDBOX_TERMINATING] = true},
-    [PD_SANDBOX_STARTING] = {[PD_SANDBOX_WARM] = true, [PD_SANDBOX_TERMINATING] = true},
-    [PD_SANDBOX_WARM] = {[PD_SANDBOX_CLAIMED] = true,
-                         [PD_SANDBOX_STARTING] = true, /* its link was lost: link it anew */
-                         [PD_SANDBOX_TERMINATING] = true},
-    [PD_SANDBOX_CLAIMED] = {[PD_SANDBOX_WARM] = true, [PD_SANDBOX_TERMINATING] = true},
-    [PD_SANDBOX_TERMINATING] = {[PD_SANDBOX_TERMINATING] = false},
-};
+#include "common/store_inside.h"
 
 /* ---- telling observers ---- */
 
-static void name_list_add(struct name_list *list, const char *name)
+static void name_list_add(struct pd_name_list *list, const char *name)
 {
     if (list->count == list->cap) {
         list->cap = list->cap ? list->cap * 2 : 16;
@@ -83,7 +26,7 @@ static void name_list_add(struct name_list *list, const char *name)
 static void tell(struct pd_store *store, const char *name)
 {
     for (size_t i = 0; i < PD_STORE_OBSERVERS_MAX; i++) {
-        struct observer *observer = &store->observers[i];
+        struct pd_store_observer *observer = &store->observers[i];
         if (observer->cb)
             observer->cb(observer->arg, name);
     }
@@ -92,13 +35,13 @@ static void tell(struct pd_store *store, const char *name)
 static void on_idle(uv_idle_t *idle)
 {
     struct pd_store *store = idle->data;
-    struct name_list telling = store->changed;
+    struct pd_name_list telling = store->changed;
 
     store->changed = store->telling;
     store->telling = telling;
     uv_idle_stop(idle);
     for (size_t i = 0; i < telling.count; i++) {
-        struct pool_record *record = pd_strmap_get(&store->pools, telling.names[i]);
+        struct pd_pool_record *record = pd_strmap_get(&store->pools, telling.names[i]);
         if (record)
             record->marked = false;
     }
@@ -107,7 +50,7 @@ static void on_idle(uv_idle_t *idle)
     store->telling.count = 0;
 }
 
-static void mark(struct pd_store *store, struct pool_record *record)
+void pd_store_mark(struct pd_store *store, struct pd_pool_record *record)
 {
     if (record->marked)
         return;
@@ -123,24 +66,24 @@ void pd_store_observe(struct pd_store *store, pd_store_observer_cb cb, void *arg
     while (i < PD_STORE_OBSERVERS_MAX && store->observers[i].cb)
         i++;
     assert(i < PD_STORE_OBSERVERS_MAX);
-    store->observers[i] = (struct observer){.cb = cb, .arg = arg};
+    store->observers[i] = (struct pd_store_observer){.cb = cb, .arg = arg};
 }
 
 void pd_store_unobserve(struct pd_store *store, pd_store_observer_cb cb, void *arg)
 {
     for (size_t i = 0; i < PD_STORE_OBSERVERS_MAX; i++) {
-        struct observer *observer = &store->observers[i];
+        struct pd_store_observer *observer = &store->observers[i];
         if (observer->cb == cb && observer->arg == arg)
-            *observer = (struct observer){0};
+            *observer = (struct pd_store_observer){0};
     }
 }
 
 void pd_store_touch(struct pd_store *store, const char *pool)
 {
-    struct pool_record *record = pd_strmap_get(&store->pools, pool);
+    struct pd_pool_record *record = pd_strmap_get(&store->pools, pool);
 
     if (record)
-        mark(store, record);
+        pd_store_mark(store, record);
 }
 
 /* ---- life ---- */
@@ -155,7 +98,7 @@ struct pd_store *pd_store_new(uv_loop_t *loop, struct pd_time (*fixed_now)(void)
     return store;
 }
 
-static void pool_record_free(struct pool_record *record)
+static void pool_record_free(struct pd_pool_record *record)
 {
     for (size_t i = 0; i < record->n_members; i++)
         free(record->members[i]);
@@ -193,7 +136,7 @@ void pd_store_close(struct pd_store *store, void (*closed)(void *arg), void *arg
 
 /* ---- desired state ---- */
 
-static struct pool_record *record_of(struct pd_store *store, const char *pool)
+struct pd_pool_record *pd_store_record(struct pd_store *store, const char *pool)
 {
     return pd_strmap_get(&store->pools, pool);
 }
@@ -216,7 +159,7 @@ static size_t position_of(const struct pd_store *store, const char *name)
 
 static void pool_add(struct pd_store *store, struct pd_pool_spec *spec, const char *source)
 {
-    struct pool_record *record = PD_NEW(struct pool_record);
+    struct pd_pool_record *record = PD_NEW(struct pd_pool_record);
     size_t at = position_of(store, spec->name);
     size_t after = store->pools.count - at;
 
@@ -230,11 +173,11 @@ static void pool_add(struct pd_store *store, struct pd_pool_spec *spec, const ch
     memmove(&store->by_name[at + 1], &store->by_name[at], after * sizeof(void *));
     store->by_name[at] = record;
     pd_strmap_add(&store->pools, record->pool.spec->name, record);
-    mark(store, record);
+    pd_store_mark(store, record);
 }
 
 /* The name in the index is the spec's own: the entry moves with the spec. */
-static void pool_set_spec(struct pd_store *store, struct pool_record *record,
+static void pool_set_spec(struct pd_store *store, struct pd_pool_record *record,
                           struct pd_pool_spec *spec)
 {
     struct pd_pool_spec *old = record->pool.spec;
@@ -253,7 +196,7 @@ static bool same_part(const struct pd_pool_spec *a, const struct pd_pool_spec *b
     return in_a && in_b ? pd_node_equal(in_a, in_b) : in_a == in_b;
 }
 
-static int check_owner(const struct pool_record *record, const char *source, struct pd_err *err)
+static int check_owner(const struct pd_pool_record *record, const char *source, struct pd_err *err)
 {
     if (strcmp(record->pool.source, source) == 0)
         return 0;
@@ -264,7 +207,7 @@ static int check_owner(const struct pool_record *record, const char *source, str
 int pd_store_pool_put(struct pd_store *store, struct pd_pool_spec *spec, const char *source,
                       struct pd_err *err)
 {
-    struct pool_record *record = record_of(store, spec->name);
+    struct pd_pool_record *record = pd_store_record(store, spec->name);
     bool same_spec, same;
 
     if (!record) {
@@ -285,14 +228,14 @@ int pd_store_pool_put(struct pd_store *store, struct pd_pool_spec *spec, const c
         record->pool.generation++;
     record->pool.deleting = false;
     record->pool.source_error[0] = '\0';
-    mark(store, record);
+    pd_store_mark(store, record);
     return 0;
 }
 
 int pd_store_pool_delete(struct pd_store *store, const char *name, const char *source,
                          struct pd_err *err)
 {
-    struct pool_record *record = record_of(store, name);
+    struct pd_pool_record *record = pd_store_record(store, name);
 
     if (!record)
         return pd_err_set(err, PD_NOT_FOUND, "no pool '%s'", name);
@@ -300,20 +243,20 @@ int pd_store_pool_delete(struct pd_store *store, const char *name, const char *s
         return PD_CONFLICT;
     if (!record->pool.deleting) {
         record->pool.deleting = true;
-        mark(store, record);
+        pd_store_mark(store, record);
     }
     return 0;
 }
 
 void pd_store_pool_forget(struct pd_store *store, const char *name)
 {
-    struct pool_record *record = record_of(store, name);
+    struct pd_pool_record *record = pd_store_record(store, name);
     size_t at;
 
     if (!record)
         return;
     assert(record->n_members == 0);
-    mark(store, record);
+    pd_store_mark(store, record);
     at = position_of(store, name);
     pd_strmap_remove(&store->pools, name);
     memmove(&store->by_name[at], &store->by_name[at + 1],
@@ -323,7 +266,7 @@ void pd_store_pool_forget(struct pd_store *store, const char *name)
 
 struct pd_pool *pd_store_pool(struct pd_store *store, const char *name)
 {
-    struct pool_record *record = record_of(store, name);
+    struct pd_pool_record *record = pd_store_record(store, name);
 
     return record ? &record->pool : NULL;
 }
@@ -331,176 +274,4 @@ struct pd_pool *pd_store_pool(struct pd_store *store, const char *name)
 struct pd_pool *pd_store_pool_at(struct pd_store *store, size_t i)
 {
     return i < store->pools.count ? &store->by_name[i]->pool : NULL;
-}
-
-/* ---- observed state ---- */
-
-struct pd_sandbox *pd_store_sandbox_add(struct pd_store *store, const char *id, const char *pool,
-                                        const char *template_hash)
-{
-    struct pool_record *record = record_of(store, pool);
-    struct pd_sandbox *sandbox = PD_NEW(struct pd_sandbox);
-
-    assert(record);
-    pd_strcpy(sandbox->id, sizeof sandbox->id, id);
-    pd_strcpy(sandbox->pool, sizeof sandbox->pool, pool);
-    pd_strcpy(sandbox->template_hash, sizeof sandbox->template_hash, template_hash);
-    sandbox->phase = PD_SANDBOX_CREATING;
-    sandbox->created = sandbox->phase_since = store->now();
-    sandbox->created_wall_ms = pd_wall_ms();
-    pd_strmap_add(&store->sandboxes, sandbox->id, sandbox);
-    if (record->n_members == record->cap_members) {
-        record->cap_members = record->cap_members ? record->cap_members * 2 : 8;
-        record->members = pd_realloc(record->members, record->cap_members, sizeof(void *));
-    }
-    record->members[record->n_members++] = sandbox;
-    mark(store, record);
-    return sandbox;
-}
-
-struct pd_sandbox *pd_store_sandbox(struct pd_store *store, const char *id)
-{
-    return pd_strmap_get(&store->sandboxes, id);
-}
-
-struct pd_sandbox *pd_store_sandbox_at(struct pd_store *store, const char *pool, size_t i)
-{
-    struct pool_record *record = record_of(store, pool);
-
-    return record && i < record->n_members ? record->members[i] : NULL;
-}
-
-size_t pd_store_sandbox_count(struct pd_store *store, const char *pool)
-{
-    struct pool_record *record = record_of(store, pool);
-
-    return record ? record->n_members : 0;
-}
-
-void pd_store_sandbox_move(struct pd_store *store, struct pd_sandbox *sandbox,
-                           enum pd_sandbox_phase phase)
-{
-    assert(allowed_moves[sandbox->phase][phase]);
-    pd_log(PD_LOG_DEBUG, "store", "sandbox moves", "pool", sandbox->pool, "id", sandbox->id, "from",
-           pd_sandbox_phase_name(sandbox->phase), "to", pd_sandbox_phase_name(phase), NULL);
-    sandbox->phase = phase;
-    sandbox->phase_since = store->now();
-    mark(store, record_of(store, sandbox->pool));
-}
-
-void pd_store_sandbox_remove(struct pd_store *store, struct pd_sandbox *sandbox)
-{
-    struct pool_record *record = record_of(store, sandbox->pool);
-    size_t at = 0;
-
-    while (record->members[at] != sandbox)
-        at++;
-    record->n_members--;
-    memmove(&record->members[at], &record->members[at + 1],
-            (record->n_members - at) * sizeof(void *));
-    pd_strmap_remove(&store->sandboxes, sandbox->id);
-    mark(store, record);
-    free(sandbox);
-}
-
-/* ---- claims ---- */
-
-static bool may_claim(const struct pd_pool_spec *spec, const struct pd_sandbox *sandbox,
-                      const char *key_id)
-{
-    if (sandbox->phase != PD_SANDBOX_WARM || sandbox->recycle)
-        return false;
-    return spec->recycle.share || sandbox->key_id[0] == '\0' ||
-           strcmp(sandbox->key_id, key_id) == 0;
-}
-
-/* Greater is better; equal ones are told apart by how long they rested. */
-static int rank(const struct pd_sandbox *sandbox, const char *language, const char *key_id)
-{
-    bool spare = sandbox->link && pd_link_spares(sandbox->link, language) > 0;
-    bool same_key = strcmp(sandbox->key_id, key_id) == 0;
-
-    return (spare ? 2 : 0) + (same_key ? 1 : 0);
-}
-
-static struct pd_sandbox *best_member(const struct pool_record *record, const char *language,
-                                      const char *key_id)
-{
-    struct pd_sandbox *best = NULL;
-    int best_rank = -1;
-
-    for (size_t i = 0; i < record->n_members; i++) {
-        struct pd_sandbox *member = record->members[i];
-        int member_rank;
-
-        if (!may_claim(record->pool.spec, member, key_id))
-            continue;
-        member_rank = rank(member, language, key_id);
-        if (member_rank < best_rank ||
-            (member_rank == best_rank && !pd_time_before(member->phase_since, best->phase_since)))
-            continue;
-        best = member;
-        best_rank = member_rank;
-    }
-    return best;
-}
-
-struct pd_sandbox *pd_store_claim(struct pd_store *store, const char *pool, const char *language,
-                                  const char *key_id)
-{
-    struct pool_record *record = record_of(store, pool);
-    struct pd_sandbox *best;
-
-    if (!record || record->pool.deleting)
-        return NULL;
-    best = best_member(record, language, key_id);
-    if (!best)
-        return NULL;
-    pd_strcpy(best->key_id, sizeof best->key_id, key_id);
-    pd_store_sandbox_move(store, best, PD_SANDBOX_CLAIMED);
-    return best;
-}
-
-bool pd_sandbox_serves_one_run(const struct pd_pool_spec *spec, const struct pd_sandbox *sandbox)
-{
-    const struct pd_hello *hello = sandbox->link ? pd_link_hello(sandbox->link) : NULL;
-
-    return spec->isolation == PD_ISOLATION_CONTAINER ||
-           (hello && hello->isolation > spec->isolation);
-}
-
-/* Why a sandbox must serve no further run, or NULL. */
-static const char *why_spent(const struct pd_pool *pool, const struct pd_sandbox *sandbox,
-                             struct pd_time now)
-{
-    const struct pd_pool_spec *spec = pool->spec;
-
-    if (pool->deleting)
-        return "its pool is being deleted";
-    if (pd_sandbox_serves_one_run(spec, sandbox))
-        return "its isolation allows one run";
-    if (spec->recycle.after_runs > 0 && sandbox->runs >= (uint32_t)spec->recycle.after_runs)
-        return "recycle.afterRuns is reached";
-    if (spec->recycle.after_age_ms > 0 &&
-        pd_time_ms_between(sandbox->created, now) >= spec->recycle.after_age_ms)
-        return "recycle.afterAge is reached";
-    return NULL;
-}
-
-void pd_store_release(struct pd_store *store, const char *sandbox_id, bool usable,
-                      const char *reason)
-{
-    struct pd_sandbox *sandbox = pd_store_sandbox(store, sandbox_id);
-    const char *why;
-
-    if (!sandbox || sandbox->phase != PD_SANDBOX_CLAIMED)
-        return;
-    sandbox->runs++;
-    why = usable ? why_spent(pd_store_pool(store, sandbox->pool), sandbox, store->now())
-                 : (reason ? reason : "its run left it unusable");
-    if (why && !sandbox->recycle) {
-        sandbox->recycle = true;
-        pd_strcpy(sandbox->reason, sizeof sandbox->reason, why);
-    }
-    pd_store_sandbox_move(store, sandbox, PD_SANDBOX_WARM);
 }
