@@ -93,10 +93,8 @@ static void set_source_error(struct pd_store *store, const char *source, const c
     struct pd_pool *pool;
 
     for (size_t i = 0; (pool = pd_store_pool_at(store, i)); i++) {
-        if (strcmp(pool->source, source) != 0 || strcmp(pool->source_error, text) == 0)
-            continue;
-        pd_strcpy(pool->source_error, sizeof pool->source_error, text);
-        pd_store_touch(store, pool->spec->name);
+        if (strcmp(pool->source, source) == 0)
+            pd_store_pool_set_source_error(store, pool, text);
     }
 }
 

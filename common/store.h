@@ -20,9 +20,11 @@
 #include <uv.h>
 
 #include "common/err.h"
+#include "common/events.h"
 #include "common/link.h"
 #include "common/pool.h"
 #include "common/time.h"
+#include "common/uid.h"
 
 #define PD_SANDBOX_ID_MAX 80
 #define PD_PROVIDER_ID_MAX 256
@@ -40,14 +42,31 @@ struct pd_condition {
     int64_t since_wall_ms; /* last change of status */
 };
 
+/* What went wrong lately; the same thing again is counted. */
+struct pd_failure {
+    int64_t wall_ms; /* the last time */
+    int count;
+    char reason[40];   /* CamelCase */
+    char message[160]; /* a sentence */
+};
+#define PD_POOL_FAILURES_MAX 5
+
 struct pd_pool_status {
     int64_t observed_generation;
+    int wanted;      /* how many there should be now */
     int replicas;    /* all that exist, creating and terminating ones included */
     int ready;       /* warm, unclaimed */
     int claimed;
     int starting;
     int terminating;
     int updated;     /* of the current template */
+    char template_hash[PD_TEMPLATE_HASH_BYTES];
+    int queue_length;
+    double warm_hit_ratio; /* of the runs since start; -1: none yet */
+    int64_t refill_p99_ms; /* from a warm sandbox's going, or its claim, until the one that takes its
+                              place is warm; -1: not measured yet */
+    struct pd_failure failures[PD_POOL_FAILURES_MAX]; /* newest first */
+    size_t n_failures;
     struct pd_condition available, progressing, degraded;
 };
 
@@ -62,10 +81,15 @@ struct pd_demand {
 };
 
 struct pd_pool {
-    struct pd_pool_spec *spec;
+    char uid[PD_UID_BYTES];    /* its own for its whole life, kept ones over restarts too */
+    uint64_t resource_version; /* of its last change: of spec, metadata, status or deletion */
+    int64_t created_wall_ms;
+    int64_t deletion_wall_ms;  /* when its deletion was asked for; 0: not */
+    struct pd_pool_spec *spec; /* spec->node has labels and annotations too */
     char source[128];     /* who brought it: "file:conf/default.yaml", "api", ... */
     char source_error[256]; /* why the source's newest text is not in force, "" when it is */
-    int64_t generation;   /* grows with each change of spec, from 1 */
+    char conflict[256];   /* which other source declares it too, a sentence; "" for none */
+    int64_t generation;   /* grows with each change of spec, from 1; not of metadata */
     bool deleting;        /* draining: no new claims */
     struct pd_pool_status status; /* written by the controller */
     struct pd_demand demand;      /* written by the API */
@@ -87,6 +111,7 @@ const char *pd_sandbox_phase_name(enum pd_sandbox_phase phase);
 
 struct pd_sandbox {
     char id[PD_SANDBOX_ID_MAX];       /* also the provider's idempotency token and name */
+    uint64_t resource_version;        /* of its last change */
     char pool[PD_POOL_NAME_MAX];
     char provider_id[PD_PROVIDER_ID_MAX]; /* "" while creating */
     char template_hash[PD_TEMPLATE_HASH_BYTES];
@@ -102,12 +127,29 @@ struct pd_sandbox {
     void *controller_data;            /* the controller's own */
 };
 
+/* One that is no more, remembered for a while. */
+struct pd_dead_sandbox {
+    char id[PD_SANDBOX_ID_MAX];
+    uint64_t resource_version; /* of its removal */
+    char provider_id[PD_PROVIDER_ID_MAX];
+    char template_hash[PD_TEMPLATE_HASH_BYTES];
+    int64_t created_wall_ms, died_wall_ms;
+    uint32_t runs;
+    char reason[PD_REASON_MAX];
+};
+#define PD_DEAD_SANDBOXES_MAX 64 /* of one pool; the oldest make room */
+
 /* ---- life ---- */
 
 /* fixed_now: a clock for tests, NULL for pd_time_now. */
 struct pd_store *pd_store_new(uv_loop_t *loop, struct pd_time (*fixed_now)(void));
 /* After every observer has been removed; `closed` fires once from the loop. */
 void pd_store_close(struct pd_store *store, void (*closed)(void *arg), void *arg);
+
+/* The resource version of the last change to anything in this store. Each change
+ * gets the next greater number; counting begins at the wall clock's microseconds,
+ * so that it does not go back over a restart. */
+uint64_t pd_store_resource_version(const struct pd_store *store);
 
 /* Called with the pool's name; the pool may be gone by then. At most
  * PD_STORE_OBSERVERS_MAX. */
@@ -118,12 +160,52 @@ void pd_store_unobserve(struct pd_store *store, pd_store_observer_cb cb, void *a
 /* Tell observers about a pool though no record changed (a timer, a provider event). */
 void pd_store_touch(struct pd_store *store, const char *pool);
 
+/* ---- events ---- */
+
+/* Say what was done to a pool, or to one of its sandboxes (else NULL), and why.
+ * The pool may be gone. `reason` is CamelCase; the message is a sentence without
+ * anything that differs from one time to the next, so that it can be counted. */
+void pd_store_event(struct pd_store *store, enum pd_event_type type, const char *pool,
+                    const char *sandbox, const char *reason, const char *fmt, ...)
+    __attribute__((format(printf, 6, 7)));
+const struct pd_events *pd_store_events(const struct pd_store *store);
+
+/* Called from the loop once after any number of new events. At most
+ * PD_STORE_OBSERVERS_MAX. */
+typedef void (*pd_store_events_cb)(void *arg);
+void pd_store_observe_events(struct pd_store *store, pd_store_events_cb cb, void *arg);
+void pd_store_unobserve_events(struct pd_store *store, pd_store_events_cb cb, void *arg);
+
 /* ---- desired state ---- */
 
+/* What a kept pool brings back with it. */
+struct pd_pool_identity {
+    char uid[PD_UID_BYTES];
+    int64_t generation;
+    int64_t created_wall_ms;
+    int64_t deletion_wall_ms; /* not 0: it is being deleted */
+};
+
 /* Add or replace; takes its own reference to spec. An equal spec changes
- * nothing. PD_CONFLICT, naming the owner, when another source brought it. */
+ * nothing; one that differs in metadata only leaves the generation alone.
+ * PD_CONFLICT, naming the owner, when another source brought it. Putting one
+ * that is being deleted ends its deletion. */
 int pd_store_pool_put(struct pd_store *store, struct pd_pool_spec *spec, const char *source,
                       struct pd_err *err);
+/* Add one that was kept since an earlier life. PD_CONFLICT when there is one of
+ * this name already, whoever brought it. */
+int pd_store_pool_restore(struct pd_store *store, struct pd_pool_spec *spec, const char *source,
+                          const struct pd_pool_identity *identity, struct pd_err *err);
+/* The controller: what became of it. Nothing happens when that is known. */
+void pd_store_pool_set_status(struct pd_store *store, struct pd_pool *pool,
+                              const struct pd_pool_status *status);
+/* A source: why its newest text is not in force; "" when it is. */
+void pd_store_pool_set_source_error(struct pd_store *store, struct pd_pool *pool, const char *text);
+/* A source that declares a pool which belongs to another says so, and takes it
+ * back when it declares it no more. Up to PD_POOL_RIVALS_MAX are remembered. */
+#define PD_POOL_RIVALS_MAX 4
+void pd_store_pool_set_rival(struct pd_store *store, const char *name, const char *source,
+                             bool declares);
 /* Mark for deletion; the controller removes it when drained. PD_NOT_FOUND,
  * PD_CONFLICT (another source's). */
 int pd_store_pool_delete(struct pd_store *store, const char *name, const char *source,
@@ -147,7 +229,14 @@ size_t pd_store_sandbox_count(struct pd_store *store, const char *pool);
  * starting (its link was lost and is made anew), any > terminating. */
 void pd_store_sandbox_move(struct pd_store *store, struct pd_sandbox *sandbox,
                            enum pd_sandbox_phase phase);
+/* Mark it so that its next release or idleness leads to its end, and why. A
+ * reason recorded earlier stays. */
+void pd_store_sandbox_retire(struct pd_store *store, struct pd_sandbox *sandbox,
+                             const char *reason);
+/* It is no more; it stays visible among the dead. */
 void pd_store_sandbox_remove(struct pd_store *store, struct pd_sandbox *sandbox);
+/* Of one pool, the latest dead first, for i = 0, 1, ...; NULL at the end. */
+const struct pd_dead_sandbox *pd_store_dead_at(struct pd_store *store, const char *pool, size_t i);
 
 /* Whether no second run may ever enter it: the pool asks for isolation
  * `container`, or the sandbox can only do something weaker than the pool asks. */

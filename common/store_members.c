@@ -42,6 +42,7 @@ struct pd_sandbox *pd_store_sandbox_add(struct pd_store *store, const char *id, 
     sandbox->phase = PD_SANDBOX_CREATING;
     sandbox->created = sandbox->phase_since = store->now();
     sandbox->created_wall_ms = pd_wall_ms();
+    sandbox->resource_version = pd_store_next_version(store);
     pd_strmap_add(&store->sandboxes, sandbox->id, sandbox);
     if (record->n_members == record->cap_members) {
         record->cap_members = record->cap_members ? record->cap_members * 2 : 8;
@@ -71,6 +72,12 @@ size_t pd_store_sandbox_count(struct pd_store *store, const char *pool)
     return record ? record->n_members : 0;
 }
 
+static void change(struct pd_store *store, struct pd_sandbox *sandbox)
+{
+    sandbox->resource_version = pd_store_next_version(store);
+    pd_store_mark(store, pd_store_record(store, sandbox->pool));
+}
+
 void pd_store_sandbox_move(struct pd_store *store, struct pd_sandbox *sandbox,
                            enum pd_sandbox_phase phase)
 {
@@ -79,7 +86,46 @@ void pd_store_sandbox_move(struct pd_store *store, struct pd_sandbox *sandbox,
            pd_sandbox_phase_name(sandbox->phase), "to", pd_sandbox_phase_name(phase), NULL);
     sandbox->phase = phase;
     sandbox->phase_since = store->now();
-    pd_store_mark(store, pd_store_record(store, sandbox->pool));
+    change(store, sandbox);
+}
+
+void pd_store_sandbox_retire(struct pd_store *store, struct pd_sandbox *sandbox, const char *reason)
+{
+    if (sandbox->reason[0] == '\0')
+        pd_strcpy(sandbox->reason, sizeof sandbox->reason, reason);
+    sandbox->recycle = true;
+    change(store, sandbox);
+}
+
+/* ---- the dead ---- */
+
+static void remember(struct pd_store *store, struct pd_pool_record *record,
+                     const struct pd_sandbox *sandbox)
+{
+    struct pd_dead_sandbox *dead;
+
+    if (!record->dead)
+        record->dead = pd_calloc(PD_DEAD_SANDBOXES_MAX, sizeof *record->dead);
+    dead = &record->dead[record->n_dead++ % PD_DEAD_SANDBOXES_MAX];
+    *dead = (struct pd_dead_sandbox){
+        .resource_version = pd_store_next_version(store),
+        .created_wall_ms = sandbox->created_wall_ms,
+        .died_wall_ms = pd_wall_ms(),
+        .runs = sandbox->runs,
+    };
+    pd_strcpy(dead->id, sizeof dead->id, sandbox->id);
+    pd_strcpy(dead->provider_id, sizeof dead->provider_id, sandbox->provider_id);
+    pd_strcpy(dead->template_hash, sizeof dead->template_hash, sandbox->template_hash);
+    pd_strcpy(dead->reason, sizeof dead->reason, sandbox->reason);
+}
+
+const struct pd_dead_sandbox *pd_store_dead_at(struct pd_store *store, const char *pool, size_t i)
+{
+    const struct pd_pool_record *record = pd_store_record(store, pool);
+
+    if (!record || i >= record->n_dead || i >= PD_DEAD_SANDBOXES_MAX)
+        return NULL;
+    return &record->dead[(record->n_dead - 1 - i) % PD_DEAD_SANDBOXES_MAX];
 }
 
 void pd_store_sandbox_remove(struct pd_store *store, struct pd_sandbox *sandbox)
@@ -93,6 +139,7 @@ void pd_store_sandbox_remove(struct pd_store *store, struct pd_sandbox *sandbox)
     memmove(&record->members[at], &record->members[at + 1],
             (record->n_members - at) * sizeof(void *));
     pd_strmap_remove(&store->sandboxes, sandbox->id);
+    remember(store, record, sandbox);
     pd_store_mark(store, record);
     free(sandbox);
 }

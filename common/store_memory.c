@@ -4,8 +4,8 @@
  * start of the next turn without waiting, and which runs only while pools are
  * marked: no latency, no system call, no spinning, and nothing keeps an
  * otherwise finished loop alive. */
-
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +48,12 @@ static void on_idle(uv_idle_t *idle)
     for (size_t i = 0; i < telling.count; i++)
         tell(store, telling.names[i]);
     store->telling.count = 0;
+    pd_store_tell_events(store);
+}
+
+void pd_store_wake(struct pd_store *store)
+{
+    uv_idle_start(&store->idle, on_idle);
 }
 
 void pd_store_mark(struct pd_store *store, struct pd_pool_record *record)
@@ -56,7 +62,24 @@ void pd_store_mark(struct pd_store *store, struct pd_pool_record *record)
         return;
     record->marked = true;
     name_list_add(&store->changed, record->pool.spec->name);
-    uv_idle_start(&store->idle, on_idle);
+    pd_store_wake(store);
+}
+
+uint64_t pd_store_next_version(struct pd_store *store)
+{
+    return ++store->resource_version;
+}
+
+uint64_t pd_store_resource_version(const struct pd_store *store)
+{
+    return store->resource_version;
+}
+
+/* The pool itself has changed. */
+static void change(struct pd_store *store, struct pd_pool_record *record)
+{
+    record->pool.resource_version = pd_store_next_version(store);
+    pd_store_mark(store, record);
 }
 
 void pd_store_observe(struct pd_store *store, pd_store_observer_cb cb, void *arg)
@@ -95,6 +118,8 @@ struct pd_store *pd_store_new(uv_loop_t *loop, struct pd_time (*fixed_now)(void)
     uv_idle_init(loop, &store->idle);
     store->idle.data = store;
     store->now = fixed_now ? fixed_now : pd_time_now;
+    store->resource_version = (uint64_t)pd_wall_ms() * 1000;
+    store->events = pd_events_new();
     return store;
 }
 
@@ -103,6 +128,7 @@ static void pool_record_free(struct pd_pool_record *record)
     for (size_t i = 0; i < record->n_members; i++)
         free(record->members[i]);
     free(record->members);
+    free(record->dead);
     pd_pool_spec_unref(record->pool.spec);
     free(record);
 }
@@ -120,6 +146,7 @@ static void on_idle_closed(uv_handle_t *handle)
     free(store->by_name);
     free(store->changed.names);
     free(store->telling.names);
+    pd_events_free(store->events);
     free(store);
     if (closed)
         closed(arg);
@@ -128,7 +155,7 @@ static void on_idle_closed(uv_handle_t *handle)
 void pd_store_close(struct pd_store *store, void (*closed)(void *arg), void *arg)
 {
     for (size_t i = 0; i < PD_STORE_OBSERVERS_MAX; i++)
-        assert(!store->observers[i].cb);
+        assert(!store->observers[i].cb && !store->events_observers[i].cb);
     store->closed = closed;
     store->closed_arg = arg;
     uv_close((uv_handle_t *)&store->idle, on_idle_closed);
@@ -157,7 +184,8 @@ static size_t position_of(const struct pd_store *store, const char *name)
     return low;
 }
 
-static void pool_add(struct pd_store *store, struct pd_pool_spec *spec, const char *source)
+static struct pd_pool *pool_add(struct pd_store *store, struct pd_pool_spec *spec,
+                                const char *source)
 {
     struct pd_pool_record *record = PD_NEW(struct pd_pool_record);
     size_t at = position_of(store, spec->name);
@@ -165,6 +193,10 @@ static void pool_add(struct pd_store *store, struct pd_pool_spec *spec, const ch
 
     record->pool.spec = pd_pool_spec_ref(spec);
     record->pool.generation = 1;
+    record->pool.created_wall_ms = pd_wall_ms();
+    record->pool.status.warm_hit_ratio = -1;
+    record->pool.status.refill_p99_ms = -1;
+    pd_uid_random(record->pool.uid);
     pd_strcpy(record->pool.source, sizeof record->pool.source, source);
     if (store->pools.count == store->cap_by_name) {
         store->cap_by_name = store->cap_by_name ? store->cap_by_name * 2 : 16;
@@ -173,7 +205,8 @@ static void pool_add(struct pd_store *store, struct pd_pool_spec *spec, const ch
     memmove(&store->by_name[at + 1], &store->by_name[at], after * sizeof(void *));
     store->by_name[at] = record;
     pd_strmap_add(&store->pools, record->pool.spec->name, record);
-    pd_store_mark(store, record);
+    change(store, record);
+    return &record->pool;
 }
 
 /* The name in the index is the spec's own: the entry moves with the spec. */
@@ -227,8 +260,27 @@ int pd_store_pool_put(struct pd_store *store, struct pd_pool_spec *spec, const c
     if (!same_spec)
         record->pool.generation++;
     record->pool.deleting = false;
+    record->pool.deletion_wall_ms = 0;
     record->pool.source_error[0] = '\0';
-    pd_store_mark(store, record);
+    change(store, record);
+    return 0;
+}
+
+int pd_store_pool_restore(struct pd_store *store, struct pd_pool_spec *spec, const char *source,
+                          const struct pd_pool_identity *identity, struct pd_err *err)
+{
+    const struct pd_pool_record *record = pd_store_record(store, spec->name);
+    struct pd_pool *pool;
+
+    if (record)
+        return pd_err_set(err, PD_CONFLICT, "pool '%s' belongs to %s", spec->name,
+                          record->pool.source);
+    pool = pool_add(store, spec, source);
+    pd_strcpy(pool->uid, sizeof pool->uid, identity->uid);
+    pool->generation = identity->generation;
+    pool->created_wall_ms = identity->created_wall_ms;
+    pool->deletion_wall_ms = identity->deletion_wall_ms;
+    pool->deleting = identity->deletion_wall_ms != 0;
     return 0;
 }
 
@@ -243,9 +295,77 @@ int pd_store_pool_delete(struct pd_store *store, const char *name, const char *s
         return PD_CONFLICT;
     if (!record->pool.deleting) {
         record->pool.deleting = true;
-        pd_store_mark(store, record);
+        record->pool.deletion_wall_ms = pd_wall_ms();
+        change(store, record);
     }
     return 0;
+}
+
+/* ---- what is said of a pool ---- */
+
+static struct pd_pool_record *record_of_pool(struct pd_pool *pool)
+{
+    return PD_CONTAINER_OF(pool, struct pd_pool_record, pool);
+}
+
+void pd_store_pool_set_status(struct pd_store *store, struct pd_pool *pool,
+                              const struct pd_pool_status *status)
+{
+    if (memcmp(&pool->status, status, sizeof *status) == 0)
+        return;
+    memcpy(&pool->status, status, sizeof *status); /* padding too */
+    change(store, record_of_pool(pool));
+}
+
+void pd_store_pool_set_source_error(struct pd_store *store, struct pd_pool *pool, const char *text)
+{
+    if (strcmp(pool->source_error, text) == 0)
+        return;
+    pd_strcpy(pool->source_error, sizeof pool->source_error, text);
+    change(store, record_of_pool(pool));
+}
+
+static void say_conflict(struct pd_store *store, struct pd_pool_record *record)
+{
+    char text[sizeof record->pool.conflict] = "";
+    size_t used = 0;
+
+    for (size_t i = 0; i < PD_POOL_RIVALS_MAX && used < sizeof text; i++) {
+        if (record->rivals[i][0] == '\0')
+            continue;
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", used > 0 ? ", " : "",
+                                 record->rivals[i]);
+    }
+    if (used > 0 && used < sizeof text)
+        snprintf(text + used, sizeof text - used, ": declared there too, but it belongs to %s",
+                 record->pool.source);
+    if (strcmp(record->pool.conflict, text) == 0)
+        return;
+    pd_strcpy(record->pool.conflict, sizeof record->pool.conflict, text);
+    change(store, record);
+}
+
+void pd_store_pool_set_rival(struct pd_store *store, const char *name, const char *source,
+                             bool declares)
+{
+    struct pd_pool_record *record = pd_store_record(store, name);
+    char *place = NULL;
+
+    if (!record)
+        return;
+    for (size_t i = 0; i < PD_POOL_RIVALS_MAX; i++) {
+        char *rival = record->rivals[i];
+        if (strcmp(rival, source) == 0) {
+            place = rival;
+            break;
+        }
+        if (rival[0] == '\0' && !place)
+            place = rival;
+    }
+    if (!place)
+        return;
+    pd_strcpy(place, sizeof record->rivals[0], declares ? source : "");
+    say_conflict(store, record);
 }
 
 void pd_store_pool_forget(struct pd_store *store, const char *name)
@@ -256,7 +376,7 @@ void pd_store_pool_forget(struct pd_store *store, const char *name)
     if (!record)
         return;
     assert(record->n_members == 0);
-    pd_store_mark(store, record);
+    change(store, record);
     at = position_of(store, name);
     pd_strmap_remove(&store->pools, name);
     memmove(&store->by_name[at], &store->by_name[at + 1],

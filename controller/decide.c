@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/mem.h"
 #include "controller/census.h"
 #include "controller/condition.h"
 
@@ -459,6 +460,9 @@ static void count_status(const struct pd_census *census, struct pd_pool_status *
     status->starting += census->view->expected;
     status->replicas = existing(census);
     status->observed_generation = census->view->generation;
+    status->wanted = census->plan->wanted;
+    status->queue_length = census->view->queued;
+    pd_strcpy(status->template_hash, sizeof status->template_hash, census->spec->template_hash);
 }
 
 static void report(const struct pd_census *census)

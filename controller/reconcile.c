@@ -193,8 +193,7 @@ static void act(struct pd_controller *controller, struct pd_pool *pool,
     const char *reason = pd_why_text(action->why);
 
     if (action->type == PD_ACTION_RETIRE) {
-        sandbox->recycle = true;
-        pd_strcpy(sandbox->reason, sizeof sandbox->reason, reason);
+        pd_store_sandbox_retire(controller->store, sandbox, reason);
         return;
     }
     if (action->why == PD_WHY_STUCK &&
@@ -218,18 +217,24 @@ static void log_condition(const struct pd_pool *pool, const char *name,
            "reason", now->reason, "message", now->message, NULL);
 }
 
+static double warm_hit_ratio(const struct pd_demand *demand)
+{
+    return demand->runs > 0 ? (double)demand->warm_hits / (double)demand->runs : -1;
+}
+
 static void write_status(struct pd_controller *controller, struct pd_pool *pool,
-                         const struct pd_pool_status *status)
+                         struct pd_pool_status *status)
 {
     const struct pd_pool_status *old = &pool->status;
 
+    status->warm_hit_ratio = warm_hit_ratio(&pool->demand);
+    status->refill_p99_ms = -1;
     if (memcmp(old, status, sizeof *status) == 0)
         return;
     log_condition(pool, "Available", &status->available, &old->available);
     log_condition(pool, "Progressing", &status->progressing, &old->progressing);
     log_condition(pool, "Degraded", &status->degraded, &old->degraded);
-    memcpy(&pool->status, status, sizeof *status);
-    pd_store_touch(controller->store, pool->spec->name);
+    pd_store_pool_set_status(controller->store, pool, status);
 }
 
 /* ---- reconcile ---- */

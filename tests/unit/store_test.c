@@ -169,6 +169,175 @@ static void test_putting_a_pool_back_ends_its_deletion(void **state)
     assert_int_equal(pool->generation, 1);
 }
 
+static void test_each_change_has_a_version(void **state)
+{
+    struct world *world = *state;
+    struct pd_pool_status status;
+    const struct pd_pool *pool;
+    uint64_t version;
+
+    put_node(world, 1, "x");
+    pool = pd_store_pool(world->store, "n");
+    version = pool->resource_version;
+    assert_int_equal(version, pd_store_resource_version(world->store));
+    assert_true(version >= UINT64_C(1700000000000000)); /* microseconds since 1970 */
+    put_node(world, 1, "x");
+    assert_int_equal(pool->resource_version, version); /* nothing has changed */
+    put_node(world, 1, "y");
+    assert_true(pool->resource_version > version);
+    assert_int_equal(pool->generation, 1);
+    version = pool->resource_version;
+    memcpy(&status, &pool->status, sizeof status);
+    pd_store_pool_set_status(world->store, pd_store_pool(world->store, "n"), &status);
+    assert_int_equal(pool->resource_version, version);
+    status.ready = 3;
+    pd_store_pool_set_status(world->store, pd_store_pool(world->store, "n"), &status);
+    assert_int_equal(pool->status.ready, 3);
+    assert_int_equal(pool->generation, 1);
+    assert_true(pool->resource_version > version);
+    version = pool->resource_version;
+    pd_store_pool_delete(world->store, "n", "test", NULL);
+    assert_true(pool->resource_version > version);
+    version = pool->resource_version;
+    pd_store_pool_delete(world->store, "n", "test", NULL);
+    assert_int_equal(pool->resource_version, version);
+    pd_store_pool_forget(world->store, "n");
+    assert_true(pd_store_resource_version(world->store) > version);
+}
+
+static void test_a_pool_has_an_identity(void **state)
+{
+    struct world *world = *state;
+    const struct pd_pool *pool = pd_store_pool(world->store, "p");
+    char uid[PD_UID_BYTES];
+
+    assert_int_equal(strlen(pool->uid), PD_UID_BYTES - 1);
+    assert_true(pool->created_wall_ms > 0);
+    assert_int_equal(pool->deletion_wall_ms, 0);
+    pd_strcpy(uid, sizeof uid, pool->uid);
+    pd_store_pool_delete(world->store, "p", "test", NULL);
+    assert_true(pool->deletion_wall_ms >= pool->created_wall_ms);
+    pd_store_pool_put(world->store, world->spec, "test", NULL);
+    assert_int_equal(pool->deletion_wall_ms, 0);
+    assert_string_equal(pool->uid, uid); /* it had not gone yet */
+    pd_store_pool_forget(world->store, "p");
+    pd_store_pool_put(world->store, world->spec, "test", NULL);
+    assert_string_not_equal(pd_store_pool(world->store, "p")->uid, uid);
+}
+
+static void test_a_kept_pool_comes_back_as_it_was(void **state)
+{
+    static const struct pd_pool_identity identity = {
+        .uid = "9a8b", .generation = 7, .created_wall_ms = 1234, .deletion_wall_ms = 0};
+    static const struct pd_pool_identity going = {
+        .uid = "7c6d", .generation = 2, .created_wall_ms = 1234, .deletion_wall_ms = 5678};
+    struct world *world = *state;
+    struct pd_pool_spec *spec = spec_new("kept");
+    const struct pd_pool *pool;
+    struct pd_err err;
+
+    assert_int_equal(pd_store_pool_restore(world->store, world->spec, "api", &identity, &err),
+                     PD_CONFLICT);
+    assert_non_null(strstr(err.msg, "test"));
+    assert_int_equal(pd_store_pool_restore(world->store, spec, "api", &identity, &err), 0);
+    pool = pd_store_pool(world->store, "kept");
+    assert_string_equal(pool->uid, "9a8b");
+    assert_int_equal(pool->generation, 7);
+    assert_int_equal(pool->created_wall_ms, 1234);
+    assert_false(pool->deleting);
+    assert_int_equal(pool->resource_version, pd_store_resource_version(world->store));
+    assert_int_equal(pd_store_pool_put(world->store, spec, "api", &err), 0); /* the same again */
+    assert_int_equal(pool->generation, 7);
+    pd_pool_spec_unref(spec);
+    spec = spec_new("going");
+    assert_int_equal(pd_store_pool_restore(world->store, spec, "api", &going, &err), 0);
+    assert_true(pd_store_pool(world->store, "going")->deleting);
+    pd_pool_spec_unref(spec);
+}
+
+static void test_a_conflict_names_who_else_declares_it(void **state)
+{
+    struct world *world = *state;
+    struct pd_pool *pool = pd_store_pool(world->store, "p");
+    uint64_t version;
+
+    pd_store_pool_set_rival(world->store, "p", "file:/a.yaml", true);
+    pd_store_pool_set_rival(world->store, "p", "redis", true);
+    pd_store_pool_set_rival(world->store, "none", "redis", true);
+    assert_non_null(strstr(pool->conflict, "file:/a.yaml"));
+    assert_non_null(strstr(pool->conflict, "redis"));
+    assert_non_null(strstr(pool->conflict, "belongs to test"));
+    version = pool->resource_version;
+    pd_store_pool_set_rival(world->store, "p", "redis", true);
+    assert_int_equal(pool->resource_version, version);
+    pd_store_pool_set_rival(world->store, "p", "file:/a.yaml", false);
+    assert_null(strstr(pool->conflict, "file:/a.yaml"));
+    assert_true(pool->resource_version > version);
+    for (int i = 0; i < 2 * PD_POOL_RIVALS_MAX; i++) {
+        char source[16];
+        snprintf(source, sizeof source, "file:%d", i);
+        pd_store_pool_set_rival(world->store, "p", source, true);
+    }
+    for (int i = 0; i < 2 * PD_POOL_RIVALS_MAX; i++) {
+        char source[16];
+        snprintf(source, sizeof source, "file:%d", i);
+        pd_store_pool_set_rival(world->store, "p", source, false);
+    }
+    pd_store_pool_set_rival(world->store, "p", "redis", false);
+    assert_string_equal(pool->conflict, "");
+}
+
+static void test_a_source_error_is_a_change(void **state)
+{
+    struct world *world = *state;
+    struct pd_pool *pool = pd_store_pool(world->store, "p");
+    uint64_t version = pool->resource_version;
+
+    pd_store_pool_set_source_error(world->store, pool, "line 3: no");
+    assert_string_equal(pool->source_error, "line 3: no");
+    assert_true(pool->resource_version > version);
+    version = pool->resource_version;
+    pd_store_pool_set_source_error(world->store, pool, "line 3: no");
+    assert_int_equal(pool->resource_version, version);
+    pd_store_pool_put(world->store, world->spec, "test", NULL);
+    assert_string_equal(pool->source_error, "");
+}
+
+/* ---- events ---- */
+
+static void count_told(void *arg)
+{
+    ++*(int *)arg;
+}
+
+static void test_events_are_told_once_a_turn(void **state)
+{
+    struct world *world = *state;
+    const struct pd_event *event;
+    uint64_t version = pd_store_resource_version(world->store);
+    int told = 0;
+
+    pd_store_observe_events(world->store, count_told, &told);
+    pd_store_event(world->store, PD_EVENT_WARNING, "p", "p-1", "Died", "exit %d", 9);
+    pd_store_event(world->store, PD_EVENT_NORMAL, "gone", NULL, "Deleted", "nothing is left");
+    assert_int_equal(told, 0);
+    uv_run(&world->loop, UV_RUN_NOWAIT);
+    uv_run(&world->loop, UV_RUN_NOWAIT);
+    assert_int_equal(told, 1);
+    event = pd_events_oldest(pd_store_events(world->store));
+    assert_string_equal(event->pool_uid, pd_store_pool(world->store, "p")->uid);
+    assert_string_equal(event->message, "exit 9");
+    assert_string_equal(event->sandbox, "p-1");
+    assert_true(event->resource_version > version);
+    event = pd_events_newer(event);
+    assert_string_equal(event->pool_uid, "");
+    assert_string_equal(event->sandbox, "");
+    pd_store_unobserve_events(world->store, count_told, &told);
+    pd_store_event(world->store, PD_EVENT_NORMAL, "p", NULL, "X", "y");
+    uv_run(&world->loop, UV_RUN_DEFAULT);
+    assert_int_equal(told, 1);
+}
+
 /* ---- observers ---- */
 
 struct notes {
@@ -266,6 +435,50 @@ static void test_members_are_listed_oldest_first(void **state)
     assert_null(pd_store_sandbox(world->store, "p-10"));
     assert_null(pd_store_sandbox_at(world->store, "none", 0));
     assert_int_equal(pd_store_sandbox_count(world->store, "none"), 0);
+}
+
+static void test_each_move_has_a_version(void **state)
+{
+    struct world *world = *state;
+    struct pd_sandbox *sandbox = add_warm(world, "p-1");
+    uint64_t version = sandbox->resource_version;
+
+    assert_int_equal(version, pd_store_resource_version(world->store));
+    pd_store_sandbox_retire(world->store, sandbox, "too old");
+    assert_true(sandbox->resource_version > version);
+    assert_true(sandbox->recycle);
+    pd_store_sandbox_retire(world->store, sandbox, "another reason");
+    assert_string_equal(sandbox->reason, "too old");
+}
+
+static void test_the_dead_are_remembered_for_a_while(void **state)
+{
+    struct world *world = *state;
+    const struct pd_dead_sandbox *dead;
+    uint64_t version;
+
+    assert_null(pd_store_dead_at(world->store, "p", 0));
+    assert_null(pd_store_dead_at(world->store, "none", 0));
+    for (int i = 0; i < PD_DEAD_SANDBOXES_MAX + 10; i++) {
+        char id[16];
+        struct pd_sandbox *sandbox;
+        snprintf(id, sizeof id, "p-%d", i);
+        sandbox = add_warm(world, id);
+        sandbox->runs = (uint32_t)i;
+        pd_strcpy(sandbox->provider_id, sizeof sandbox->provider_id, "container");
+        pd_store_sandbox_retire(world->store, sandbox, "too old");
+        version = sandbox->resource_version;
+        pd_store_sandbox_remove(world->store, sandbox);
+        dead = pd_store_dead_at(world->store, "p", 0);
+        assert_string_equal(dead->id, id);
+        assert_true(dead->resource_version > version);
+    }
+    assert_int_equal(dead->runs, PD_DEAD_SANDBOXES_MAX + 9);
+    assert_string_equal(dead->provider_id, "container");
+    assert_string_equal(dead->reason, "too old");
+    assert_true(dead->died_wall_ms >= dead->created_wall_ms);
+    assert_string_equal(pd_store_dead_at(world->store, "p", PD_DEAD_SANDBOXES_MAX - 1)->id, "p-10");
+    assert_null(pd_store_dead_at(world->store, "p", PD_DEAD_SANDBOXES_MAX));
 }
 
 /* ---- claims ---- */
@@ -452,11 +665,19 @@ int main(void)
         store_test(test_a_pool_belongs_to_its_source),
         store_test(test_generation_counts_changes_of_the_spec),
         store_test(test_putting_a_pool_back_ends_its_deletion),
+        store_test(test_each_change_has_a_version),
+        store_test(test_a_pool_has_an_identity),
+        store_test(test_a_kept_pool_comes_back_as_it_was),
+        store_test(test_a_conflict_names_who_else_declares_it),
+        store_test(test_a_source_error_is_a_change),
+        store_test(test_events_are_told_once_a_turn),
         store_test(test_many_changes_are_one_notification),
         store_test(test_a_quiet_store_keeps_no_loop_alive),
         store_test(test_an_observer_may_change_the_store),
         store_test(test_a_forgotten_pool_is_told_of),
         store_test(test_members_are_listed_oldest_first),
+        store_test(test_each_move_has_a_version),
+        store_test(test_the_dead_are_remembered_for_a_while),
         store_test(test_only_warm_ones_are_claimed),
         store_test(test_a_sandbox_serves_one_key),
         store_test(test_shared_sandboxes_serve_any_key),
