@@ -18,6 +18,7 @@
 
 #define HEADER_BYTES 512 /* longest header value that is looked at */
 #define DRAIN_LOOK_MS 20
+#define STREAMS_LOOKS 250 /* then streams that do not end are cut off */
 #define EXECUTE_SCHEMA "api/schemas/execute.yaml"
 
 struct pd_api {
@@ -25,7 +26,8 @@ struct pd_api {
     struct pd_schema *execute_schema;
     struct pd_server *server;
     char *address;
-    uv_timer_t soon; /* tells of a drain that had nothing to wait for */
+    int streams_looks; /* while nothing but streams was left */
+    uv_timer_t soon;   /* tells of a drain that had nothing to wait for */
     void (*drained)(void *arg);
     void *drained_arg;
     void (*closed)(void *arg);
@@ -224,7 +226,8 @@ static void on_soon(uv_timer_t *timer)
 
     if (pd_dispatch_busy(api->context.dispatch) > 0)
         return; /* idleness will be told again */
-    if (pd_server_writing(api->server) > 0)
+    if (pd_server_writing(api->server) > 0 ||
+        (pd_server_streaming(api->server) > 0 && api->streams_looks++ < STREAMS_LOOKS))
         uv_timer_start(&api->soon, on_soon, DRAIN_LOOK_MS, 0);
     else
         tell_drained(api);
@@ -243,6 +246,7 @@ void pd_api_drain(struct pd_api *api, void (*drained)(void *arg), void *arg)
     api->context.draining = true;
     api->drained = drained;
     api->drained_arg = arg;
+    pd_server_drain(api->server);
     pd_dispatch_on_idle(api->context.dispatch, on_idle, api);
     if (pd_dispatch_busy(api->context.dispatch) == 0)
         on_idle(api);

@@ -20,7 +20,7 @@
 #include "api/conn.h"
 
 #include <assert.h>
-#include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -41,16 +41,19 @@ static void on_closed(uv_handle_t *handle)
     pd_buf_fini(&conn->in);
     pd_buf_fini(&conn->body);
     pd_buf_fini(&conn->reply);
+    pd_flow_free(conn->flow);
     free(conn->reply_head);
     free(conn->path);
     pd_server_forget(conn->server, conn);
     free(conn);
 }
 
-static void leave_writing(struct pd_exchange *conn)
+static void leave_answering(struct pd_exchange *conn)
 {
     if (conn->state == PD_CONN_WRITING)
         conn->server->n_writing--;
+    else if (conn->state == PD_CONN_STREAMING || conn->state == PD_CONN_RAW)
+        conn->server->n_streaming--;
 }
 
 /* What has come of the body so far is not wanted any more. */
@@ -66,7 +69,7 @@ void pd_conn_close(struct pd_exchange *conn)
 
     if (conn->state == PD_CONN_CLOSING)
         return;
-    leave_writing(conn);
+    leave_answering(conn);
     conn->state = PD_CONN_CLOSING;
     conn->server->n_open--;
     drop_body(conn);
@@ -81,7 +84,7 @@ void pd_conn_set_clock(struct pd_exchange *conn, enum pd_conn_clock clock)
     pd_deadline_set(&conn->server->deadlines, &conn->deadline, clock);
 }
 
-static int fd_of(const struct pd_exchange *conn)
+int pd_conn_fd(const struct pd_exchange *conn)
 {
     uv_os_fd_t fd = -1;
 
@@ -100,7 +103,8 @@ static void linger(struct pd_exchange *conn)
 {
     conn->state = PD_CONN_LINGERING;
     pd_buf_fini(&conn->in);
-    shutdown(fd_of(conn), SHUT_WR);
+    pd_conn_resume(conn);
+    shutdown(pd_conn_fd(conn), SHUT_WR);
     pd_conn_set_clock(conn, PD_CLOCK_LINGER);
 }
 
@@ -109,14 +113,15 @@ static void resume(struct pd_exchange *conn);
 /* The answer is with the kernel: on to the next request, if there may be one. */
 void pd_conn_finish(struct pd_exchange *conn)
 {
-    leave_writing(conn);
+    leave_answering(conn);
     conn->state = PD_CONN_HEAD; /* what is left of a refused body is taken off first */
     free(PD_STEAL(conn->reply_head));
     free(PD_STEAL(conn->path));
+    pd_flow_free(PD_STEAL(conn->flow));
     pd_buf_fini(&conn->reply);
     drop_body(conn);
     if (!conn->keep_alive) {
-        if (pd_conn_is_body_unread(conn) || conn->in.len > 0)
+        if (conn->lingers || pd_conn_is_body_unread(conn) || conn->in.len > 0)
             linger(conn);
         else
             pd_conn_close(conn);
@@ -282,6 +287,10 @@ static size_t consume(struct pd_exchange *conn, const char *data, size_t len)
             used = take_head(conn, data + at, len - at);
         else if (conn->state == PD_CONN_BODY)
             used = take_body(conn, data + at, len - at);
+        else if (conn->state == PD_CONN_RAW) {
+            pd_flow_on_data(conn, data + at, len - at);
+            return len;
+        }
         if (used == 0)
             return at;
         at += used;
@@ -316,15 +325,20 @@ static void process_fresh(struct pd_exchange *conn, const char *data, size_t len
     }
 }
 
-static void pause_reading(struct pd_exchange *conn)
+void pd_conn_pause(struct pd_exchange *conn)
 {
-    if (conn->paused || conn->in.len < PD_HEAD_BYTES_MAX ||
-        (conn->state != PD_CONN_RUNNING && conn->state != PD_CONN_WRITING))
-        return;
     conn->paused = true;
     uv_read_stop((uv_stream_t *)&conn->tcp);
-    if (conn->state == PD_CONN_RUNNING)
+    if (!pd_deadline_is_set(&conn->deadline))
         pd_conn_set_clock(conn, PD_CLOCK_PAUSED);
+}
+
+static void pause_reading(struct pd_exchange *conn)
+{
+    if (!conn->paused && conn->in.len >= PD_HEAD_BYTES_MAX &&
+        (conn->state == PD_CONN_RUNNING || conn->state == PD_CONN_STREAMING ||
+         conn->state == PD_CONN_WRITING))
+        pd_conn_pause(conn);
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
@@ -344,7 +358,9 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         uv_read_stop(stream);
     } else if (n < 0) {
         pd_conn_close(conn);
-    } else if (n > 0 && conn->state != PD_CONN_LINGERING) {
+    } else if (n > 0 && conn->state == PD_CONN_RAW) {
+        pd_flow_on_data(conn, buf->base, (size_t)n);
+    } else if (n > 0 && conn->state != PD_CONN_LINGERING && !conn->broken) {
         if (conn->in.len == 0)
             process_fresh(conn, buf->base, (size_t)n);
         else if (pd_buf_add(&conn->in, buf->base, (size_t)n, NULL) < 0)
@@ -364,28 +380,35 @@ static void resume(struct pd_exchange *conn)
             pd_conn_set_clock(conn, PD_CLOCK_PAUSED);
         return;
     }
+    pd_conn_resume(conn);
+}
+
+void pd_conn_resume(struct pd_exchange *conn)
+{
+    if (!conn->paused)
+        return;
     conn->paused = false;
     if (uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read) < 0)
-        pd_conn_close(conn);
+        abort(); /* it could be read from before */
 }
 
 /* ---- deadlines ---- */
 
 static bool peer_has_closed(const struct pd_exchange *conn)
 {
-    struct tcp_info info;
-    socklen_t len = sizeof info;
+    struct pollfd look = {.fd = pd_conn_fd(conn), .events = POLLRDHUP};
 
-    return getsockopt(fd_of(conn), IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
-           info.tcpi_state != TCP_ESTABLISHED;
+    return poll(&look, 1, 0) != 0;
 }
 
 static bool has_sent_some(struct pd_exchange *conn)
 {
+    uint64_t sent = conn->flow ? pd_flow_sent(conn) : 0;
     size_t queued = uv_stream_get_write_queue_size((uv_stream_t *)&conn->tcp);
-    bool some = queued < conn->queued;
+    bool some = conn->flow ? sent > conn->sent : queued < conn->queued;
 
     conn->queued = queued;
+    conn->sent = sent;
     return some;
 }
 

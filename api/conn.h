@@ -29,6 +29,8 @@ enum pd_conn_state {
     PD_CONN_HEAD,      /* a head is awaited */
     PD_CONN_BODY,      /* a body is awaited */
     PD_CONN_RUNNING,   /* the handler has the exchange */
+    PD_CONN_STREAMING, /* the handler has it, and answers piece by piece */
+    PD_CONN_RAW,       /* the handler has it, and all that comes */
     PD_CONN_WRITING,   /* the answer does not fit the socket at once */
     PD_CONN_LINGERING, /* answered and shut for writing; what still comes is thrown away */
     PD_CONN_CLOSING,
@@ -70,7 +72,11 @@ struct pd_exchange {
     uv_write_t write;
     char *reply_head;
     struct pd_buf reply;
-    size_t queued; /* bytes that were still waiting at the last look */
+    size_t queued;        /* bytes that were still waiting at the last look */
+    uint64_t sent;        /* likewise, of a flow: bytes that had been sent */
+    bool broken;          /* sending failed; shut down, and about to be closed */
+    bool lingers;         /* after the answer, whatever the client still sends is thrown away */
+    struct pd_flow *flow; /* of an answer piece by piece, or a connection handed over */
 };
 
 struct pd_listener;
@@ -84,6 +90,7 @@ struct pd_server {
     size_t n_conns;
     size_t n_open; /* of those, not closing */
     size_t n_writing;
+    size_t n_streaming;
     size_t conns_max;
     size_t bodies_bytes; /* held by bodies that are not complete yet */
     void (*on_request)(void *arg, struct pd_exchange *exchange);
@@ -109,6 +116,25 @@ void pd_conn_set_clock(struct pd_exchange *conn, enum pd_conn_clock clock);
 /* Whether more of the request's body is to come. */
 bool pd_conn_is_body_unread(const struct pd_exchange *conn);
 
+int pd_conn_fd(const struct pd_exchange *conn);
+/* Stop reading, or go on; a peer that is not read from is looked at now and then. */
+void pd_conn_pause(struct pd_exchange *conn);
+void pd_conn_resume(struct pd_exchange *conn);
+
+/* flow.c */
+void pd_flow_free(struct pd_flow *flow); /* NULL is fine */
+void pd_flow_on_data(struct pd_exchange *conn, const char *data, size_t len);
+void pd_flow_drain(struct pd_exchange *conn);
+/* Bytes that the kernel has taken so far. */
+uint64_t pd_flow_sent(const struct pd_exchange *conn);
+
+/* exchange.c: an answer's head, with these lines for its body's framing. */
+#define PD_REPLY_HEAD_BYTES 1024
+size_t pd_exchange_format_head(struct pd_exchange *conn, int status, const char *content_type,
+                               const char *framing, const char *headers,
+                               char out[static PD_REPLY_HEAD_BYTES]);
+/* exchange.c: whether the connection can go on after this answer. */
+void pd_exchange_decide_keep_alive(struct pd_exchange *conn);
 /* exchange.c: a problem that ends the connection, too. */
 void pd_exchange_refuse(struct pd_exchange *conn, int status, const char *detail);
 

@@ -5,7 +5,6 @@
 #include "api/conn.h"
 #include "common/mem.h"
 
-#define REPLY_HEAD_BYTES 1024
 #define REPLY_HEADERS_BYTES 256
 #define DISCARD_BYTES_MAX (64u * 1024) /* of an unwanted body that keeps the connection */
 
@@ -26,37 +25,36 @@ static const char *date_now(struct pd_server *server)
 
 static const char *connection_header(const struct pd_exchange *conn)
 {
+    if (conn->state == PD_CONN_RAW)
+        return "Connection: Upgrade\r\n";
     if (!conn->keep_alive)
         return "Connection: close\r\n";
     return conn->http10 ? "Connection: keep-alive\r\n" : "";
 }
 
-static size_t format_head(struct pd_exchange *conn, int status, const char *content_type,
-                          const char *headers, size_t body_len, char out[static REPLY_HEAD_BYTES])
+size_t pd_exchange_format_head(struct pd_exchange *conn, int status, const char *content_type,
+                               const char *framing, const char *headers,
+                               char out[static PD_REPLY_HEAD_BYTES])
 {
-    char length[48] = "";
-    int len;
+    int len = snprintf(out, PD_REPLY_HEAD_BYTES,
+                       "HTTP/1.1 %d %s\r\n"
+                       "Date: %s\r\n"
+                       "%s%s%s%s%s%s"
+                       "X-Request-Id: %s\r\n"
+                       "traceparent: %s\r\n"
+                       "Cache-Control: no-store\r\n"
+                       "X-Content-Type-Options: nosniff\r\n"
+                       "\r\n",
+                       status, pd_status_title(status), date_now(conn->server),
+                       content_type ? "Content-Type: " : "", content_type ? content_type : "",
+                       content_type ? "\r\n" : "", framing, connection_header(conn),
+                       headers ? headers : "", conn->trace.request_id, conn->trace.traceparent);
 
-    if (status != 204)
-        snprintf(length, sizeof length, "Content-Length: %zu\r\n", body_len);
-    len = snprintf(out, REPLY_HEAD_BYTES,
-                   "HTTP/1.1 %d %s\r\n"
-                   "Date: %s\r\n"
-                   "%s%s%s%s%s%s"
-                   "X-Request-Id: %s\r\n"
-                   "traceparent: %s\r\n"
-                   "Cache-Control: no-store\r\n"
-                   "X-Content-Type-Options: nosniff\r\n"
-                   "\r\n",
-                   status, pd_status_title(status), date_now(conn->server),
-                   content_type ? "Content-Type: " : "", content_type ? content_type : "",
-                   content_type ? "\r\n" : "", length, connection_header(conn),
-                   headers ? headers : "", conn->trace.request_id, conn->trace.traceparent);
-    assert(len > 0 && len < REPLY_HEAD_BYTES);
+    assert(len > 0 && len < PD_REPLY_HEAD_BYTES);
     return (size_t)len;
 }
 
-static void decide_keep_alive(struct pd_exchange *conn)
+void pd_exchange_decide_keep_alive(struct pd_exchange *conn)
 {
     if (conn->server->closing ||
         (pd_conn_is_body_unread(conn) &&
@@ -118,15 +116,18 @@ static void send_reply(struct pd_exchange *conn, char *head, size_t head_len, si
 void pd_exchange_reply(struct pd_exchange *conn, int status, const char *content_type,
                        const char *headers, struct pd_buf *body)
 {
-    char head[REPLY_HEAD_BYTES];
+    char head[PD_REPLY_HEAD_BYTES];
+    char length[48] = "";
     size_t body_len = body ? body->len : 0;
     size_t head_len;
 
-    assert(!conn->replied && conn->state != PD_CONN_CLOSING);
+    assert(!conn->replied && !conn->flow && conn->state != PD_CONN_CLOSING);
     conn->replied = true;
     pd_deadline_clear(&conn->deadline);
-    decide_keep_alive(conn);
-    head_len = format_head(conn, status, content_type, headers, body_len, head);
+    pd_exchange_decide_keep_alive(conn);
+    if (status != 204)
+        snprintf(length, sizeof length, "Content-Length: %zu\r\n", body_len);
+    head_len = pd_exchange_format_head(conn, status, content_type, length, headers, head);
     if (body) {
         conn->reply = *body;
         *body = (struct pd_buf){.max = body->max};
@@ -190,6 +191,22 @@ bool pd_exchange_header(const struct pd_exchange *conn, const char *name, char *
                         size_t out_bytes)
 {
     return conn->head && pd_head_copy(conn->head, name, out, out_bytes);
+}
+
+bool pd_exchange_query(const struct pd_exchange *conn, const char *name, char *out,
+                       size_t out_bytes)
+{
+    return conn->head && pd_head_query(conn->head, name, out, out_bytes);
+}
+
+bool pd_exchange_asks_upgrade(const struct pd_exchange *conn, const char *protocol)
+{
+    const struct pd_header *connection = conn->head ? pd_head_find(conn->head, "connection") : NULL;
+    const struct pd_header *upgrade = conn->head ? pd_head_find(conn->head, "upgrade") : NULL;
+
+    return connection && upgrade && conn->method == PD_METHOD_GET && !conn->http10 &&
+           !pd_conn_is_body_unread(conn) && pd_header_has_token(connection, "upgrade") &&
+           pd_header_has_token(upgrade, protocol);
 }
 
 void pd_exchange_on_gone(struct pd_exchange *conn, void (*gone)(void *arg), void *arg)

@@ -96,6 +96,23 @@ static void skip_authority(struct cursor *target)
         target->at++;
 }
 
+/* One character of a path or a query; -1 where the encoding is broken or hides a NUL. */
+static int take_decoded(struct cursor *in)
+{
+    int c = (unsigned char)*in->at++;
+    int high;
+    int low;
+
+    if (c != '%')
+        return c;
+    high = in->at + 1 < in->end ? hex_value(in->at[0]) : -1;
+    low = high >= 0 ? hex_value(in->at[1]) : -1;
+    if (low < 0 || high * 16 + low == 0)
+        return -1;
+    in->at += 2;
+    return high * 16 + low;
+}
+
 static int decode_path(struct cursor target, struct pd_head *head, const char **ret_reason)
 {
     size_t len = 0;
@@ -103,15 +120,9 @@ static int decode_path(struct cursor target, struct pd_head *head, const char **
     if (target.at == target.end || *target.at == '?')
         head->path[len++] = '/'; /* of "http://host?query" */
     while (target.at < target.end && *target.at != '?') {
-        int c = (unsigned char)*target.at++;
-        if (c == '%') {
-            int high = target.at + 1 < target.end ? hex_value(target.at[0]) : -1;
-            int low = high >= 0 ? hex_value(target.at[1]) : -1;
-            if (low < 0 || high * 16 + low == 0)
-                return refuse(400, "the path is not well encoded", ret_reason);
-            c = high * 16 + low;
-            target.at += 2;
-        }
+        int c = take_decoded(&target);
+        if (c < 0)
+            return refuse(400, "the path is not well encoded", ret_reason);
         if (len + 1 == sizeof head->path) {
             head->path[0] = '\0';
             return refuse(414, "the path is too long", ret_reason);
@@ -119,6 +130,10 @@ static int decode_path(struct cursor target, struct pd_head *head, const char **
         head->path[len++] = (char)c;
     }
     head->path[len] = '\0';
+    if (target.at < target.end) {
+        head->query = target.at + 1;
+        head->query_len = (size_t)(target.end - head->query);
+    }
     return OK;
 }
 
@@ -168,6 +183,44 @@ static int parse_request_line(struct cursor line, struct pd_head *head, const ch
         return refuse(400, "this is no HTTP/1.1 request", ret_reason);
     status = parse_version(target.end + 1, (size_t)(line.end - target.end) - 1, head, ret_reason);
     return status ? status : parse_target(target, head, ret_reason);
+}
+
+/* Whether in[..] begins with name, encoded or not, and "=" or its end. */
+static bool take_name(struct cursor *in, const char *name)
+{
+    while (*name && in->at < in->end && *in->at != '=') {
+        if (take_decoded(in) != (unsigned char)*name++)
+            return false;
+    }
+    return !*name && (in->at == in->end || take_char(in, '='));
+}
+
+static bool take_value(struct cursor in, char *out, size_t out_bytes)
+{
+    size_t len = 0;
+
+    while (in.at < in.end) {
+        int c = *in.at == '+' ? (in.at++, ' ') : take_decoded(&in);
+        if (c < 0 || len + 1 >= out_bytes)
+            return false;
+        out[len++] = (char)c;
+    }
+    out[len] = '\0';
+    return true;
+}
+
+bool pd_head_query(const struct pd_head *head, const char *name, char *out, size_t out_bytes)
+{
+    const char *end = head->query ? head->query + head->query_len : NULL;
+
+    for (const char *at = head->query; at && at < end;) {
+        const char *amp = memchr(at, '&', (size_t)(end - at));
+        struct cursor parameter = {at, amp ? amp : end};
+        if (take_name(&parameter, name))
+            return take_value(parameter, out, out_bytes);
+        at = amp ? amp + 1 : end;
+    }
+    return false;
 }
 
 /* ---- headers ---- */
@@ -346,6 +399,8 @@ int pd_head_parse(const char *text, size_t len, struct pd_head *ret_head, const 
     int status;
 
     ret_head->path[0] = '\0';
+    ret_head->query = NULL;
+    ret_head->query_len = 0;
     ret_head->method = PD_METHOD_OTHER;
     ret_head->minor = 1;
     ret_head->n_headers = 0;

@@ -25,7 +25,9 @@ struct pd_header {
 struct pd_head {
     enum pd_method method;
     char path[PD_HEAD_PATH_BYTES]; /* decoded, without the query; "*" only for OPTIONS */
-    int minor;                     /* HTTP/1.minor: 0 or 1 */
+    const char *query;             /* as sent, behind the "?"; NULL where there is none */
+    size_t query_len;
+    int minor; /* HTTP/1.minor: 0 or 1 */
     bool keep_alive;
     bool expects_continue; /* waits for "100 Continue" */
     bool chunked;
@@ -52,6 +54,11 @@ const struct pd_header *pd_head_find(const struct pd_head *head, const char *nam
 /* Copy that header's value; false when there is none such, or it is longer than
  * fits. */
 bool pd_head_copy(const struct pd_head *head, const char *name, char *out, size_t out_bytes);
+
+/* Copy the first parameter of this name out of the query
+ * (application/x-www-form-urlencoded). False when there is none, it is not well
+ * encoded, or it does not fit. */
+bool pd_head_query(const struct pd_head *head, const char *name, char *out, size_t out_bytes);
 
 /* Whether a comma-separated list holds a token (any case); parameters are not
  * looked at. */

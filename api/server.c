@@ -121,7 +121,18 @@ size_t pd_server_writing(const struct pd_server *server)
     return server->n_writing;
 }
 
+size_t pd_server_streaming(const struct pd_server *server)
+{
+    return server->n_streaming;
+}
+
 /* ---- the end ---- */
+
+void pd_server_drain(struct pd_server *server)
+{
+    for (struct pd_exchange *conn = server->conns; conn; conn = conn->next)
+        pd_flow_drain(conn);
+}
 
 static void close_step(struct pd_server *server)
 {

@@ -51,6 +51,10 @@ int pd_server_port(const struct pd_server *server);
 size_t pd_server_connections(const struct pd_server *server);
 /* How many answers are still on their way out. */
 size_t pd_server_writing(const struct pd_server *server);
+/* Tells every begun and upgraded exchange that asked (pd_exchange_on_drain). */
+void pd_server_drain(struct pd_server *server);
+/* Begun and upgraded exchanges that have not ended. */
+size_t pd_server_streaming(const struct pd_server *server);
 /* Hangs up on everybody (`gone` fires where an answer was due); `closed` fires
  * once from the loop. */
 void pd_server_close(struct pd_server *server, void (*closed)(void *arg), void *arg);
@@ -64,6 +68,12 @@ const struct pd_trace *pd_exchange_trace(const struct pd_exchange *exchange);
  * more than once, or longer than fits. Only until on_request returns. */
 bool pd_exchange_header(const struct pd_exchange *exchange, const char *name, char *out,
                         size_t out_bytes);
+/* Likewise the first parameter of this name in the query, decoded. */
+bool pd_exchange_query(const struct pd_exchange *exchange, const char *name, char *out,
+                       size_t out_bytes);
+/* Whether the client asks to go on in this protocol (RFC 9110, section 7.8; "websocket"),
+ * with a GET without a body. Only until on_request returns. */
+bool pd_exchange_asks_upgrade(const struct pd_exchange *exchange, const char *protocol);
 
 /* Whose request it is: set once it is known, borrowed for the server's life. */
 void pd_exchange_set_key_id(struct pd_exchange *exchange, const char *key_id);
@@ -91,5 +101,57 @@ void pd_exchange_reply(struct pd_exchange *exchange, int status, const char *con
                        const char *headers, struct pd_buf *body);
 /* Likewise with problem details; request_id is filled in. */
 void pd_exchange_problem(struct pd_exchange *exchange, const struct pd_problem_details *details);
+
+/* ---- answers that come piece by piece (flow.c) ----
+ *
+ * Between begin and end the exchange stays the handler's. `gone` tells of a
+ * client that hung up, that takes nothing for write_ms, or that is lost (nothing
+ * was acknowledged for as long); it fires from the loop, never from one of these
+ * calls. What the client sends ahead is kept for afterwards. */
+
+#define PD_SEND_HIGH_BYTES (64u * 1024)  /* unsent: then the handler should wait */
+#define PD_SEND_BYTES_MAX (1024u * 1024) /* unsent: more, and the client is hung up on */
+#define PD_SEND_PIECE_MAX (PD_SEND_BYTES_MAX - PD_SEND_HIGH_BYTES) /* always taken after `true` */
+
+/* Begin an answer whose length is not known: in chunks (RFC 9112, section 7.1), to
+ * HTTP/1.0 ended by closing. `headers` as with pd_exchange_reply. `gone` must have
+ * been set, or be set before control returns to the loop. */
+void pd_exchange_begin(struct pd_exchange *exchange, int status, const char *content_type,
+                       const char *headers);
+/* Send a piece (copied as far as the socket does not take it at once). Pieces that
+ * go together should be one: each is a write(2). False: enough is waiting; send
+ * no more until `writable`. */
+bool pd_exchange_send(struct pd_exchange *exchange, const void *data, size_t len);
+/* `cb` fires from the loop, once after each pd_exchange_send that returned false, when
+ * all that waited is with the kernel. */
+void pd_exchange_on_writable(struct pd_exchange *exchange, void (*cb)(void *arg), void *arg);
+/* Bytes that were sent by the handler, and not by the kernel's word. */
+size_t pd_exchange_unsent(const struct pd_exchange *exchange);
+/* That was all: the exchange is not the handler's any more. */
+void pd_exchange_end(struct pd_exchange *exchange);
+/* Hang up in the middle, so that the client can tell that more was to come. Not the
+ * handler's any more; `gone` does not fire. */
+void pd_exchange_abort(struct pd_exchange *exchange);
+/* When the server is drained (pd_server_drain), `drain` is told once; the handler
+ * then comes to an end of its own. For begun and upgraded exchanges. */
+void pd_exchange_on_drain(struct pd_exchange *exchange, void (*drain)(void *arg), void *arg);
+
+/* ---- connections that are handed over ---- */
+
+/* What arrives: `data` is borrowed for the call, which may end or abort the exchange. */
+struct pd_raw_events {
+    void (*data)(void *arg, struct pd_exchange *exchange, const void *data, size_t len);
+    void (*gone)(void *arg); /* the peer hung up, or was hung up on; takes on_gone's place */
+};
+
+/* From on_request, and only where pd_exchange_asks_upgrade: answer 101 with `headers`
+ * (the Upgrade header among them; Connection is added) and hand the bytes over, both
+ * ways. `data` never fires before this returns. pd_exchange_send, _on_writable, _unsent,
+ * _on_drain and _abort work as above, bytes being sent as they are; _end shuts down the
+ * sending side once all is sent, and throws away what still comes, for linger_ms. */
+void pd_exchange_upgrade(struct pd_exchange *exchange, const char *headers,
+                         const struct pd_raw_events *events, void *arg);
+/* Read no more for a while (backpressure), or go on. */
+void pd_exchange_pause(struct pd_exchange *exchange, bool paused);
 
 #endif

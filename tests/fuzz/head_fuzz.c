@@ -16,6 +16,9 @@ static void check_head(const struct pd_head *head, const char *text, size_t len)
 {
     assert(head->path[0] == '/' || strcmp(head->path, "*") == 0);
     assert(!(head->chunked && head->content_length > 0));
+    char value[16];
+    if (pd_head_query(head, "from", value, sizeof value))
+        assert(head->query && strlen(value) < sizeof value);
     for (size_t i = 0; i < head->n_headers; i++) {
         const struct pd_header *header = &head->headers[i];
         assert(header->name >= text && header->name_len > 0);

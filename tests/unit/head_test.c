@@ -208,13 +208,49 @@ static void test_end(void **state)
     }
 }
 
+static void test_query(void **state)
+{
+    static const struct {
+        const char *target;
+        const char *value; /* of "from"; NULL: none */
+    } cases[] = {
+        {"/", NULL},
+        {"/?", NULL},
+        {"/?from", ""},
+        {"/?from=", ""},
+        {"/?from=12", "12"},
+        {"/p?a=b&from=12&from=13", "12"},
+        {"/?fro=1&fromm=2", NULL},
+        {"/?&&from=1+2%203%26", "1 2 3&"},
+        {"/?%66rom=x", "x"},
+        {"/?from=%", NULL},
+        {"/?from=%00", NULL},
+        {"/?from=0123456789", NULL}, /* does not fit */
+        {"http://h?from=7", "7"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PD_COUNT(cases); i++) {
+        struct pd_head head;
+        const char *reason = NULL;
+        char text[128];
+        char value[8];
+        bool found;
+        snprintf(text, sizeof text, "GET %s HTTP/1.1\r\n" H "\r\n", cases[i].target);
+        assert_int_equal(pd_head_parse(text, strlen(text), &head, &reason), 0);
+        found = pd_head_query(&head, "from", value, sizeof value);
+        if (found != (cases[i].value != NULL) || (found && strcmp(value, cases[i].value) != 0))
+            fail_msg("%s: %s", cases[i].target, found ? value : "none");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals),   cmocka_unit_test(test_paths),
         cmocka_unit_test(test_long_path),  cmocka_unit_test(test_headers),
         cmocka_unit_test(test_keep_alive), cmocka_unit_test(test_too_many_headers),
-        cmocka_unit_test(test_end),
+        cmocka_unit_test(test_end),        cmocka_unit_test(test_query),
     };
 
     return cmocka_run_group_tests_name("head", tests, NULL, NULL);
