@@ -1,6 +1,6 @@
 /* Theory of operation.
  *
- * Starting goes through a list of parts: state folder, languages, keys, store,
+ * Starting goes through a list of parts: state folder, database, languages, keys, store,
  * pools from files, API, Docker provider, controller. The API listens before
  * the controller begins, so that a busy port costs no sandbox; requests wait
  * for the first one like for any other. Stopping ends the API, then the
@@ -27,6 +27,7 @@
 #include "cli/sources.h"
 #include "cli/state.h"
 #include "common/asset.h"
+#include "common/db.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -41,6 +42,7 @@ struct service {
     uv_loop_t loop;
     struct pd_options options;
     struct pd_state state;
+    struct pd_db *db;
     struct pd_languages *languages;
     struct pd_keys *keys;
     struct pd_store *store;
@@ -95,6 +97,8 @@ static void stop_step(void *arg)
         pd_sources_close(PD_STEAL(service->sources), stop_step, service);
     else if (service->store)
         pd_store_close(PD_STEAL(service->store), stop_step, service);
+    else if (service->db)
+        pd_db_close(PD_STEAL(service->db), stop_step, service);
     else
         close_handles(service);
 }
@@ -195,6 +199,32 @@ static int load_languages(struct service *service, struct pd_err *err)
                            built_in.len, err);
 }
 
+static void on_db_trouble(void *arg, const struct pd_err *err)
+{
+    (void)arg;
+    if (err)
+        pd_log(PD_LOG_ERROR, "db", "the database cannot be written; it is tried again", "err",
+               err->msg, NULL);
+    else
+        pd_log(PD_LOG_INFO, "db", "the database is written again", NULL);
+}
+
+/* What must last, by part. */
+static const struct pd_db_schema *const schemas[] = {NULL};
+
+static int open_db(struct service *service, struct pd_err *err)
+{
+    pd_autofree char *path = pd_asprintf("%s/paddock.db", service->state.dir);
+    const struct pd_db_config config = {
+        .loop = &service->loop,
+        .path = path,
+        .schemas = schemas,
+        .trouble = on_db_trouble,
+    };
+
+    return pd_db_open(&config, &service->db, err);
+}
+
 static int open_keys(struct service *service, struct pd_err *err)
 {
     const char *env_key = getenv("EXECUTION_API_KEY");
@@ -268,7 +298,7 @@ static int open_api(struct service *service, struct pd_err *err)
 static int start(struct service *service, struct pd_err *err)
 {
     if (pd_state_open(service->options.state_dir, &service->state, err) < 0 ||
-        load_languages(service, err) < 0 || open_keys(service, err) < 0)
+        open_db(service, err) < 0 || load_languages(service, err) < 0 || open_keys(service, err) < 0)
         return err->kind;
     service->store = pd_store_new(&service->loop, NULL);
     if (open_sources(service, err) < 0 || open_api(service, err) < 0 ||

@@ -4,6 +4,7 @@
  *   instance  a random name, made once: the label paddock.dev/instance, by which
  *             the service knows its own sandboxes again
  *   keys...   the API's (api/keys.h)
+ *   paddock.db  what must last (common/db.h), with its -wal and -shm
  *
  * The folder is 0700 and belongs to the user who runs the service. */
 #ifndef PD_CLI_STATE_H

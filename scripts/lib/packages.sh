@@ -5,7 +5,7 @@
 BUILD_PACKAGES=(
     gcc libc6-dev cmake ninja-build pkg-config musl-tools linux-libc-dev
     libuv1-dev libcurl4-openssl-dev
-    libyaml-dev libjansson-dev libssl-dev libcmocka-dev
+    libyaml-dev libjansson-dev libssl-dev libcmocka-dev libsqlite3-dev
 )
 TEST_PACKAGES=(clang libclang-rt-dev python3 procps iproute2 curl crun)
 IMAGE_PACKAGES=(mmdebstrap ca-certificates)

@@ -1,0 +1,432 @@
+/* Theory of operation.
+ *
+ * Two threads, each with a connection and a queue of its own: the writer takes
+ * what waits, up to PD_DB_BATCH_MAX jobs, into one transaction; while it waits
+ * for the disk the next batch gathers, so that the more there is to do, the less
+ * each pays for the fsync. Jobs that have ended go to one list, which the loop
+ * empties when the async handle wakes it.
+ *
+ * When the disk fails, the transaction is undone as a whole. Jobs that are not
+ * to be kept are told; those that are go to the front of a list of their own,
+ * which joins the next batch when PD_DB_RETRY_MS have passed or when a batch
+ * without them has succeeded. */
+#include "common/db.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "common/db_conn.h"
+#include "common/mem.h"
+#include "common/time.h"
+
+#define STACK_BYTES (512u * 1024)
+
+struct list {
+    struct pd_db_job *first;
+    struct pd_db_job **end; /* NULL: empty and never used */
+    size_t count;
+};
+
+struct worker {
+    struct pd_db *db;
+    struct pd_db_conn *conn;
+    uv_thread_t thread;
+    uv_cond_t wake;
+    struct list queue;
+    struct list kept;       /* the thread's own */
+    uint64_t retry_at_ns;   /* the thread's own; when kept ones are tried again */
+    size_t bytes;
+    size_t urgent;          /* in the queue: of those that do not wait for company */
+    bool sleeping;          /* waits for anything at all */
+    bool ended;
+};
+
+struct pd_db {
+    uv_mutex_t mutex; /* over the queues, the list below, and the flags */
+    struct worker writer, reader;
+    struct list ended;
+    uv_async_t async;
+    bool closing;
+    bool bad;              /* the newest batch failed by the disk */
+    struct pd_err bad_err; /* why */
+    bool told_bad;         /* what `trouble` was told last; the loop's own */
+    char sentence[PD_ERR_MSG_MAX];
+    void (*trouble)(void *arg, const struct pd_err *err);
+    void *arg;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* ---- lists ---- */
+
+static void list_add(struct list *list, struct pd_db_job *job)
+{
+    if (!list->first)
+        list->end = &list->first;
+    job->next = NULL;
+    *list->end = job;
+    list->end = &job->next;
+    list->count++;
+}
+
+static struct pd_db_job *list_take(struct list *list)
+{
+    struct pd_db_job *job = list->first;
+
+    if (job) {
+        list->first = job->next;
+        list->count--;
+        job->next = NULL;
+    }
+    return job;
+}
+
+static void list_move(struct list *to, struct list *from, size_t max)
+{
+    struct pd_db_job *job;
+
+    while (to->count < max && (job = list_take(from)))
+        list_add(to, job);
+}
+
+/* ---- on a thread: one batch ---- */
+
+static void job_fail(struct pd_db_job *job, const struct pd_err *err)
+{
+    if (!job->failure)
+        job->failure = PD_NEW(struct pd_err);
+    *job->failure = *err;
+}
+
+static void job_forgive(struct pd_db_job *job)
+{
+    free(PD_STEAL(job->failure));
+}
+
+/* 0, also where the job failed by itself; PD_UNAVAILABLE where the disk did. */
+static int run_job(struct pd_db_conn *conn, struct pd_db_job *job, struct pd_err *err)
+{
+    int rc = pd_db_conn_savepoint(conn, err);
+
+    job_forgive(job);
+    if (rc < 0)
+        return rc;
+    rc = job->fn(job, conn, err);
+    if (rc == PD_UNAVAILABLE)
+        return rc;
+    if (rc < 0)
+        job_fail(job, err);
+    return pd_db_conn_release(conn, rc < 0, err);
+}
+
+static int run_batch(struct pd_db_conn *conn, const struct list *batch, struct pd_err *err)
+{
+    bool full = false;
+    int rc;
+
+    for (const struct pd_db_job *job = batch->first; job; job = job->next)
+        full = full || job->kind == PD_DB_DURABLE;
+    rc = pd_db_conn_begin(conn, full, err);
+    if (rc < 0)
+        return rc;
+    for (struct pd_db_job *job = batch->first; job; job = job->next) {
+        rc = run_job(conn, job, err);
+        if (rc < 0) {
+            pd_db_conn_rollback(conn);
+            return rc;
+        }
+    }
+    return pd_db_conn_commit(conn, err);
+}
+
+/* Each read by itself: what one sees is of one moment. */
+static void run_reads(struct pd_db_conn *conn, const struct list *batch)
+{
+    struct pd_err err;
+
+    for (struct pd_db_job *job = batch->first; job; job = job->next) {
+        if (pd_db_conn_look(conn, &err) < 0 || job->fn(job, conn, &err) < 0)
+            job_fail(job, &err);
+        pd_db_conn_rollback(conn); /* nothing it left open holds back a checkpoint */
+    }
+}
+
+/* ---- on a thread: between batches ---- */
+
+static void job_end(struct pd_db *db, struct pd_db_job *job)
+{
+    if (job->waiter)
+        uv_sem_post(job->waiter);
+    else
+        list_add(&db->ended, job);
+}
+
+/* With the mutex held: what becomes of a batch. */
+static void settle(struct worker *worker, struct list *batch, const struct pd_err *err)
+{
+    struct pd_db *db = worker->db;
+    struct list kept = {0};
+    struct pd_db_job *job;
+
+    while ((job = list_take(batch))) {
+        if (err && job->keep && !db->closing) {
+            list_add(&kept, job);
+            continue;
+        }
+        if (err)
+            job_fail(job, err);
+        worker->bytes -= job->bytes;
+        job_end(db, job);
+    }
+    if (err) {
+        list_move(&kept, &worker->kept, SIZE_MAX); /* those of the batch are older */
+        list_move(&worker->kept, &kept, SIZE_MAX);
+        worker->retry_at_ns = uv_hrtime() + PD_DB_RETRY_MS * (uint64_t)PD_NS_PER_MS;
+        db->bad_err = *err;
+    } else {
+        worker->retry_at_ns = 0;
+    }
+    if (worker == &db->writer)
+        db->bad = err != NULL;
+}
+
+/* With the mutex held: nanoseconds until there is something to do; 0: now. */
+static uint64_t idle_ns(const struct worker *worker)
+{
+    uint64_t now = uv_hrtime();
+    uint64_t least = UINT64_MAX;
+
+    if (worker->urgent > 0 || worker->queue.count >= PD_DB_BATCH_MAX || worker->db->closing)
+        return 0;
+    if (worker->queue.first) {
+        uint64_t due = worker->queue.first->since_ns + PD_DB_LAZY_MS * (uint64_t)PD_NS_PER_MS;
+        least = due > now ? due - now : 0;
+    }
+    if (worker->kept.first) {
+        uint64_t wait = worker->retry_at_ns > now ? worker->retry_at_ns - now : 0;
+        least = wait < least ? wait : least;
+    }
+    return least;
+}
+
+/* With the mutex held. */
+static void wait_for_work(struct worker *worker)
+{
+    uint64_t ns;
+
+    while ((ns = idle_ns(worker)) > 0) {
+        worker->sleeping = true;
+        if (ns == UINT64_MAX)
+            uv_cond_wait(&worker->wake, &worker->db->mutex);
+        else
+            uv_cond_timedwait(&worker->wake, &worker->db->mutex, ns);
+        worker->sleeping = false;
+    }
+}
+
+static void gather(struct worker *worker, struct list *batch)
+{
+    if (worker->db->closing || uv_hrtime() >= worker->retry_at_ns)
+        list_move(batch, &worker->kept, PD_DB_BATCH_MAX);
+    while (batch->count < PD_DB_BATCH_MAX && worker->queue.first) {
+        struct pd_db_job *job = list_take(&worker->queue);
+        worker->urgent -= job->kind != PD_DB_LAZY;
+        list_add(batch, job);
+    }
+}
+
+static bool is_finished(const struct worker *worker)
+{
+    return worker->db->closing && !worker->queue.first && !worker->kept.first;
+}
+
+static void work(void *arg)
+{
+    struct worker *worker = arg;
+    struct pd_db *db = worker->db;
+    struct pd_err err;
+
+    uv_mutex_lock(&db->mutex);
+    while (wait_for_work(worker), !is_finished(worker)) {
+        struct list batch = {0};
+        int rc = 0;
+        gather(worker, &batch);
+        if (batch.count == 0)
+            continue;
+        uv_mutex_unlock(&db->mutex);
+        if (worker == &db->reader)
+            run_reads(worker->conn, &batch);
+        else
+            rc = run_batch(worker->conn, &batch, &err);
+        uv_mutex_lock(&db->mutex);
+        settle(worker, &batch, rc < 0 ? &err : NULL);
+        uv_async_send(&db->async);
+    }
+    uv_mutex_unlock(&db->mutex);
+    pd_db_conn_close(PD_STEAL(worker->conn)); /* the last to close makes a checkpoint */
+    uv_mutex_lock(&db->mutex);
+    worker->ended = true;
+    uv_async_send(&db->async);
+    uv_mutex_unlock(&db->mutex);
+}
+
+/* ---- on the loop ---- */
+
+static void tell_trouble(struct pd_db *db, bool bad, const struct pd_err *err)
+{
+    if (bad == db->told_bad)
+        return;
+    db->told_bad = bad;
+    pd_strcpy(db->sentence, sizeof db->sentence, bad ? err->msg : "");
+    if (db->trouble)
+        db->trouble(db->arg, bad ? err : NULL);
+}
+
+static void on_async_closed(uv_handle_t *handle)
+{
+    struct pd_db *db = handle->data;
+    void (*closed)(void *arg) = db->closed;
+    void *arg = db->closed_arg;
+
+    uv_cond_destroy(&db->writer.wake);
+    uv_cond_destroy(&db->reader.wake);
+    uv_mutex_destroy(&db->mutex);
+    free(db);
+    if (closed)
+        closed(arg);
+}
+
+static void on_async(uv_async_t *async)
+{
+    struct pd_db *db = async->data;
+    struct list ended;
+    struct pd_db_job *job;
+    struct pd_err err;
+    bool bad;
+    bool over;
+
+    uv_mutex_lock(&db->mutex);
+    ended = db->ended;
+    db->ended = (struct list){0};
+    bad = db->bad;
+    if (bad)
+        err = db->bad_err;
+    over = db->writer.ended && db->reader.ended;
+    uv_mutex_unlock(&db->mutex);
+    tell_trouble(db, bad, &err);
+    while ((job = list_take(&ended))) {
+        pd_autofree struct pd_err *failure = PD_STEAL(job->failure);
+        job->done(job, failure);
+    }
+    if (over && !uv_is_closing((uv_handle_t *)&db->async)) {
+        uv_thread_join(&db->writer.thread);
+        uv_thread_join(&db->reader.thread);
+        uv_close((uv_handle_t *)&db->async, on_async_closed);
+    }
+}
+
+bool pd_db_is_healthy(const struct pd_db *db, const char **ret_sentence)
+{
+    *ret_sentence = db->told_bad ? db->sentence : NULL;
+    return !db->told_bad;
+}
+
+static struct worker *worker_for(struct pd_db *db, enum pd_db_kind kind)
+{
+    return kind == PD_DB_READ ? &db->reader : &db->writer;
+}
+
+int pd_db_submit(struct pd_db *db, enum pd_db_kind kind, struct pd_db_job *job, struct pd_err *err)
+{
+    struct worker *worker = worker_for(db, kind);
+    int rc = 0;
+
+    job->kind = kind;
+    job->failure = NULL;
+    job->since_ns = uv_hrtime();
+    uv_mutex_lock(&db->mutex);
+    if (worker->ended)
+        rc = pd_err_set(err, PD_CANCELED, "the database is closed");
+    else if (!job->keep && (worker->queue.count >= PD_DB_JOBS_MAX ||
+                            worker->bytes + job->bytes > PD_DB_BYTES_MAX))
+        rc = pd_err_set(err, PD_LIMIT, "too much waits for the disk");
+    if (rc == 0) {
+        bool first = !worker->queue.first;
+        list_add(&worker->queue, job);
+        worker->bytes += job->bytes;
+        worker->urgent += kind != PD_DB_LAZY;
+        if (worker->sleeping &&
+            (first || kind != PD_DB_LAZY || worker->queue.count == PD_DB_BATCH_MAX))
+            uv_cond_signal(&worker->wake);
+    }
+    uv_mutex_unlock(&db->mutex);
+    return rc;
+}
+
+int pd_db_now(struct pd_db *db, enum pd_db_kind kind, struct pd_db_job *job, struct pd_err *err)
+{
+    pd_autofree struct pd_err *failure = NULL;
+    uv_sem_t waiter;
+    int rc;
+
+    if (uv_sem_init(&waiter, 0) < 0)
+        abort();
+    job->waiter = &waiter;
+    rc = pd_db_submit(db, kind, job, err);
+    if (rc == 0)
+        uv_sem_wait(&waiter);
+    uv_sem_destroy(&waiter);
+    job->waiter = NULL;
+    if (rc < 0 || !job->failure)
+        return rc;
+    failure = PD_STEAL(job->failure);
+    if (err)
+        *err = *failure;
+    return failure->kind;
+}
+
+/* ---- life ---- */
+
+static void start_worker(struct pd_db *db, struct worker *worker)
+{
+    const uv_thread_options_t options = {UV_THREAD_HAS_STACK_SIZE, STACK_BYTES};
+
+    worker->db = db;
+    if (uv_cond_init(&worker->wake) < 0 ||
+        uv_thread_create_ex(&worker->thread, &options, work, worker) < 0)
+        abort(); /* no memory for a thread */
+}
+
+int pd_db_open(const struct pd_db_config *config, struct pd_db **ret_db, struct pd_err *err)
+{
+    struct pd_db *db = PD_NEW(struct pd_db);
+    int rc = pd_db_conn_open(config, true, &db->writer.conn, err);
+
+    if (rc == 0)
+        rc = pd_db_conn_open(config, false, &db->reader.conn, err);
+    if (rc < 0) {
+        pd_db_conn_close(db->writer.conn);
+        free(db);
+        return rc;
+    }
+    db->trouble = config->trouble;
+    db->arg = config->arg;
+    if (uv_mutex_init(&db->mutex) < 0 || uv_async_init(config->loop, &db->async, on_async) < 0)
+        abort();
+    db->async.data = db;
+    start_worker(db, &db->writer);
+    start_worker(db, &db->reader);
+    *ret_db = db;
+    return 0;
+}
+
+void pd_db_close(struct pd_db *db, void (*closed)(void *arg), void *arg)
+{
+    db->closed = closed;
+    db->closed_arg = arg;
+    uv_mutex_lock(&db->mutex);
+    db->closing = true;
+    uv_cond_signal(&db->writer.wake);
+    uv_cond_signal(&db->reader.wake);
+    uv_mutex_unlock(&db->mutex);
+}
