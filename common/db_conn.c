@@ -281,7 +281,7 @@ static int write_version(struct pd_db_conn *conn, const char *part, int64_t vers
 static int upgrade(struct pd_db_conn *conn, const struct pd_db_schema *schema, struct pd_err *err)
 {
     int64_t known = 0;
-    int64_t version;
+    int64_t version = 0;
     int rc = read_version(conn, schema->part, &version, err);
 
     while (schema->steps[known])
