@@ -19,71 +19,18 @@
 #include <string.h>
 
 #include "api/fair.h"
+#include "api/job.h"
 #include "api/problem.h"
 #include "common/log.h"
 #include "common/mem.h"
 
-#define STARTS_MAX 2        /* sandboxes that one job may lose before it began */
-#define AVERAGE_WEIGHT 8    /* of the past, in the moving average of run times */
 #define DEFAULT_RUN_MS 1000 /* taken for granted until a run has ended */
-
-struct pd_job {
-    struct pd_dispatch *dispatch;
-    struct queue *queue;
-    struct pd_fair_item place; /* while waiting */
-    struct pd_ring in_running; /* while running */
-    char key_id[PD_KEY_ID_MAX];
-    const struct pd_run_request *run;
-    size_t bytes;
-    const struct pd_job_events *events; /* NULL: canceled, nobody listens */
-    void *arg;
-    struct pd_time claimed;
-    char sandbox_id[PD_SANDBOX_ID_MAX];
-    struct pd_link *link; /* while running */
-    bool began;           /* the agent has started it */
-    int starts;
-};
-
-struct queue {
-    struct queue *next;
-    char pool[PD_POOL_NAME_MAX];
-    struct pd_fair waiting;
-    struct pd_ring running;
-    size_t n_running;
-    int64_t average_us; /* of what one run keeps a sandbox busy; 0: none has ended yet */
-    unsigned bad_in_a_row;
-    struct pd_time bad_since;
-    char bad_reason[PD_REASON_MAX];
-    bool pumping;
-};
-
-struct pd_dispatch {
-    uv_loop_t *loop;
-    struct pd_store *store;
-    const struct pd_dispatch_links *links;
-    struct queue *queues;
-    uv_timer_t timer; /* the earliest deadline of a waiting job */
-    size_t busy;
-    size_t waiting_bytes;
-    bool closing;
-    char sentence[PD_REASON_MAX + PD_POOL_NAME_MAX + 64];
-    void (*idle)(void *arg);
-    void *idle_arg;
-    void (*closed)(void *arg);
-    void *closed_arg;
-};
-
-const struct pd_dispatch_links pd_dispatch_links_real = {
-    .run = pd_link_run,
-    .grant = pd_run_grant,
-    .cancel = pd_run_cancel,
-};
 
 /* ---- queues ---- */
 
-static struct queue *find_queue(struct pd_dispatch *dispatch, const char *pool)
+static struct pd_queue *find_queue(struct pd_dispatch *dispatch, const char *pool)
 {
-    for (struct queue *queue = dispatch->queues; queue; queue = queue->next) {
+    for (struct pd_queue *queue = dispatch->queues; queue; queue = queue->next) {
         if (strcmp(queue->pool, pool) == 0)
             return queue;
     }
@@ -91,14 +38,14 @@ static struct queue *find_queue(struct pd_dispatch *dispatch, const char *pool)
 }
 
 /* The pool's record keeps it at hand; the list survives the record. */
-static struct queue *queue_of(struct pd_dispatch *dispatch, struct pd_pool *pool)
+static struct pd_queue *queue_of(struct pd_dispatch *dispatch, struct pd_pool *pool)
 {
-    struct queue *queue = pool->api_data;
+    struct pd_queue *queue = pool->api_data;
 
     if (!queue)
         queue = find_queue(dispatch, pool->spec->name);
     if (!queue) {
-        queue = PD_NEW(struct queue);
+        queue = PD_NEW(struct pd_queue);
         pd_strcpy(queue->pool, sizeof queue->pool, pool->spec->name);
         pd_fair_init(&queue->waiting);
         pd_ring_init(&queue->running);
@@ -109,9 +56,9 @@ static struct queue *queue_of(struct pd_dispatch *dispatch, struct pd_pool *pool
     return queue;
 }
 
-static void queue_free(struct pd_dispatch *dispatch, struct queue *queue)
+static void queue_free(struct pd_dispatch *dispatch, struct pd_queue *queue)
 {
-    struct queue **at = &dispatch->queues;
+    struct pd_queue **at = &dispatch->queues;
 
     while (*at != queue)
         at = &(*at)->next;
@@ -119,14 +66,14 @@ static void queue_free(struct pd_dispatch *dispatch, struct queue *queue)
     free(queue);
 }
 
-static int64_t average_ms(const struct queue *queue)
+static int64_t average_ms(const struct pd_queue *queue)
 {
     return queue->average_us ? queue->average_us / 1000 + 1 : DEFAULT_RUN_MS;
 }
 
 /* How long one more run would wait, with the sandboxes that there are now; at
  * least one is taken to come. */
-static int64_t expected_wait_ms(const struct queue *queue, const struct pd_pool *pool)
+static int64_t expected_wait_ms(const struct pd_queue *queue, const struct pd_pool *pool)
 {
     int64_t sandboxes = pool->status.ready + pool->status.claimed;
 
@@ -137,7 +84,8 @@ static int64_t expected_wait_ms(const struct queue *queue, const struct pd_pool 
     return ((int64_t)queue->waiting.count + 1) * average_ms(queue) / sandboxes;
 }
 
-static void tell_demand(struct pd_dispatch *dispatch, struct queue *queue, struct pd_pool *pool)
+void pd_queue_tell_demand(struct pd_dispatch *dispatch, struct pd_queue *queue,
+                          struct pd_pool *pool)
 {
     struct pd_fair_item *oldest = pd_fair_oldest(&queue->waiting);
 
@@ -151,7 +99,7 @@ static void tell_demand(struct pd_dispatch *dispatch, struct queue *queue, struc
 
 static void on_timer(uv_timer_t *timer);
 
-static int64_t max_wait_ms(struct pd_dispatch *dispatch, const struct queue *queue)
+static int64_t max_wait_ms(struct pd_dispatch *dispatch, const struct pd_queue *queue)
 {
     struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
 
@@ -163,11 +111,11 @@ static int64_t left_ms(const struct pd_fair_item *place, int64_t wait_ms)
     return wait_ms - pd_time_ms_between(place->since, pd_time_now());
 }
 
-static void arm_timer(struct pd_dispatch *dispatch)
+void pd_dispatch_arm_timer(struct pd_dispatch *dispatch)
 {
     int64_t least = INT64_MAX;
 
-    for (struct queue *queue = dispatch->queues; queue; queue = queue->next) {
+    for (struct pd_queue *queue = dispatch->queues; queue; queue = queue->next) {
         struct pd_fair_item *oldest = pd_fair_oldest(&queue->waiting);
         if (oldest) {
             int64_t left = left_ms(oldest, max_wait_ms(dispatch, queue));
@@ -178,245 +126,24 @@ static void arm_timer(struct pd_dispatch *dispatch)
         uv_timer_start(&dispatch->timer, on_timer, least > 0 ? (uint64_t)least + 1 : 1, 0);
 }
 
-/* ---- jobs ---- */
-
-static void job_free(struct pd_job *job)
-{
-    struct pd_dispatch *dispatch = job->dispatch;
-
-    free(job);
-    assert(dispatch->busy > 0);
-    if (--dispatch->busy == 0 && dispatch->idle && !dispatch->closing)
-        dispatch->idle(dispatch->idle_arg);
-}
-
 static struct pd_job *job_at(struct pd_fair_item *place)
 {
     return PD_CONTAINER_OF(place, struct pd_job, place);
 }
 
-static void job_wait(struct pd_job *job)
-{
-    pd_fair_add(&job->queue->waiting, &job->place, job->key_id);
-    job->dispatch->waiting_bytes += job->bytes;
-}
-
-static void job_leave(struct pd_job *job)
-{
-    pd_fair_remove(&job->queue->waiting, &job->place);
-    job->dispatch->waiting_bytes -= job->bytes;
-}
-
-static void job_take_turn(struct pd_job *job)
-{
-    if (!pd_fair_waits(&job->place))
-        return;
-    pd_fair_take(&job->queue->waiting, &job->place);
-    job->dispatch->waiting_bytes -= job->bytes;
-}
-
-/* It never began: tell, and forget it. Not waiting, not running any more. */
-static void job_fail(struct pd_job *job, const struct pd_err *err, int retry_after_s)
-{
-    if (job->events)
-        job->events->failed(job->arg, err, retry_after_s);
-    job_free(job);
-}
-
-static void note_outcome(struct queue *queue, bool good, const char *reason)
-{
-    if (good) {
-        queue->bad_in_a_row = 0;
-        return;
-    }
-    queue->bad_in_a_row++;
-    queue->bad_since = pd_time_now();
-    pd_strcpy(queue->bad_reason, sizeof queue->bad_reason, reason);
-}
-
-/* ---- running ---- */
-
-static void pump(struct pd_dispatch *dispatch, struct queue *queue);
-
-static void note_duration(struct queue *queue, const struct pd_job *job)
-{
-    int64_t us = (pd_time_now().ns - job->claimed.ns) / 1000;
-
-    queue->average_us =
-        queue->average_us ? (queue->average_us * (AVERAGE_WEIGHT - 1) + us) / AVERAGE_WEIGHT : us;
-}
-
-static void job_stop_running(struct pd_job *job)
-{
-    pd_ring_remove(&job->in_running);
-    job->queue->n_running--;
-    job->link = NULL;
-}
-
-static int retry_after(struct pd_dispatch *dispatch, const struct queue *queue)
-{
-    struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
-
-    return pool ? pd_retry_after_s(expected_wait_ms(queue, pool)) : 0;
-}
-
-/* Its sandbox died under it before the program was started: another may do. */
-static void job_lost_early(struct pd_job *job, const char *reason)
-{
-    struct pd_dispatch *dispatch = job->dispatch;
-    struct pd_err err;
-    struct pd_pool *pool = pd_store_pool(dispatch->store, job->queue->pool);
-
-    if (job->events && job->starts < STARTS_MAX && pool && !pool->deleting) {
-        job_wait(job);
-        tell_demand(dispatch, job->queue, pool);
-        arm_timer(dispatch);
-        return;
-    }
-    pd_err_set(&err, PD_UNAVAILABLE, "the sandbox was lost before the program started: %s",
-               reason && *reason ? reason : "unknown");
-    job_fail(job, &err, retry_after(dispatch, job->queue));
-}
-
-static void on_started(void *arg)
-{
-    struct pd_job *job = arg;
-
-    job->began = true;
-}
-
-static void on_output(void *arg, int stream, const void *data, size_t len)
-{
-    struct pd_job *job = arg;
-
-    if (job->events)
-        job->events->output(job->arg, stream, data, len);
-    else if (job->dispatch)
-        pd_job_grant(job, len);
-}
-
-static void on_stage(void *arg, const char *name)
-{
-    struct pd_job *job = arg;
-
-    if (job->events && job->events->stage)
-        job->events->stage(job->arg, name);
-}
-
-static void on_artifact(void *arg, const char *path, const void *data, size_t len, bool last,
-                        const char *error)
-{
-    struct pd_job *job = arg;
-
-    if (job->events && job->events->artifact)
-        job->events->artifact(job->arg, path, data, len, last, error);
-}
-
-static void job_ended(struct pd_job *job, const struct pd_run_result *result)
-{
-    const struct pd_job_times times = {
-        .queue_us = (job->claimed.ns - job->place.since.ns) / 1000,
-        .run_us = (pd_time_now().ns - job->claimed.ns) / 1000,
-    };
-
-    if (job->events)
-        job->events->ended(job->arg, result, &times);
-    job_free(job);
-}
-
 /* A queue outlives its pool while runs of it are under way. */
-static void queue_reap(struct pd_dispatch *dispatch, struct queue *queue)
+void pd_queue_reap(struct pd_dispatch *dispatch, struct pd_queue *queue)
 {
     if (queue->n_running == 0 && queue->waiting.count == 0 &&
         !pd_store_pool(dispatch->store, queue->pool))
         queue_free(dispatch, queue);
 }
 
-static void on_ended(void *arg, const struct pd_run_result *result)
+int pd_queue_retry_after(struct pd_dispatch *dispatch, const struct pd_queue *queue)
 {
-    struct pd_job *job = arg;
-    struct pd_dispatch *dispatch = job->dispatch;
-    struct queue *queue = job->queue;
-    bool lost = result->cause == PD_CAUSE_LOST;
+    struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
 
-    if (!dispatch) {
-        free(job); /* the dispatcher is closed and has forgotten it */
-        return;
-    }
-    job_stop_running(job);
-    note_duration(queue, job);
-    note_outcome(queue, !lost, result->message ? result->message : "");
-    pd_store_release(dispatch->store, job->sandbox_id, !lost, lost ? result->message : NULL);
-    if (lost && !job->began) {
-        job_lost_early(job, result->message);
-        pump(dispatch, queue);
-        queue_reap(dispatch, queue);
-        return;
-    }
-    /* The next run first: its sandbox should not wait while this answer is made. */
-    pump(dispatch, queue);
-    queue_reap(dispatch, queue);
-    job_ended(job, result);
-}
-
-static const struct pd_run_events run_events = {
-    .started = on_started,
-    .stage = on_stage,
-    .output = on_output,
-    .artifact = on_artifact,
-    .ended = on_ended,
-};
-
-/* Start a job that does not wait any more in a sandbox that is claimed for it.
- * 0, or negative: the job is the caller's still, the sandbox is not. */
-static int job_start(struct pd_job *job, struct pd_sandbox *sandbox, struct pd_err *err)
-{
-    struct pd_dispatch *dispatch = job->dispatch;
-    int rc;
-
-    pd_strcpy(job->sandbox_id, sizeof job->sandbox_id, sandbox->id);
-    job->link = sandbox->link;
-    job->claimed = pd_time_now();
-    job->began = false;
-    job->starts++;
-    rc = job->link ? dispatch->links->run(job->link, job->run, &run_events, job, err)
-                   : pd_err_set(err, PD_UNAVAILABLE, "sandbox %s has no link", sandbox->id);
-    if (rc == 0) {
-        pd_ring_append(&job->queue->running, &job->in_running);
-        job->queue->n_running++;
-        return 0;
-    }
-    job->link = NULL;
-    pd_store_release(dispatch->store, job->sandbox_id, rc == PD_INVALID,
-                     rc == PD_INVALID ? NULL : err->msg);
-    return rc;
-}
-
-/* Start a job, waiting or not, in a sandbox that can be had now. 0; PD_NOT_FOUND
- * when there is none (a waiting job goes on waiting); otherwise it cannot be
- * run: it does not wait any more, and is the caller's to fail. */
-static int job_try(struct pd_job *job, struct pd_err *err)
-{
-    struct pd_dispatch *dispatch = job->dispatch;
-    bool waits = pd_fair_waits(&job->place);
-    struct pd_sandbox *sandbox;
-
-    while ((sandbox = pd_store_claim(dispatch->store, job->queue->pool, job->run->language,
-                                     job->key_id))) {
-        int rc;
-        job_take_turn(job);
-        rc = job_start(job, sandbox, err);
-        if (rc == 0 || rc == PD_INVALID)
-            return rc;
-        note_outcome(job->queue, false, err->msg);
-        pd_log(PD_LOG_WARN, "dispatch", "a claimed sandbox could not run", "pool", job->queue->pool,
-               "id", job->sandbox_id, "err", err->msg, NULL);
-        if (job->starts >= STARTS_MAX)
-            return PD_UNAVAILABLE;
-    }
-    if (waits && !pd_fair_waits(&job->place))
-        job_wait(job);
-    return PD_NOT_FOUND;
+    return pool ? pd_retry_after_s(expected_wait_ms(queue, pool)) : 0;
 }
 
 static bool is_idle_elsewhere(struct pd_dispatch *dispatch, const char *pool)
@@ -433,7 +160,7 @@ static bool is_idle_elsewhere(struct pd_dispatch *dispatch, const char *pool)
 /* Start one job: the first of the first key in turn that can have a sandbox.
  * Returns false when none can. (A job that fails tells
  * its owner, who may change the queue: so the walk ends there, too.) */
-static bool pump_one(struct pd_dispatch *dispatch, struct queue *queue)
+static bool pump_one(struct pd_dispatch *dispatch, struct pd_queue *queue)
 {
     struct pd_fair_item *place = NULL;
     struct pd_err err;
@@ -441,17 +168,17 @@ static bool pump_one(struct pd_dispatch *dispatch, struct queue *queue)
     while ((place = pd_fair_next_key(&queue->waiting, place))) {
         struct pd_job *job = job_at(place);
         int starts = job->starts;
-        int rc = job_try(job, &err);
+        int rc = pd_job_try(job, &err);
         if (rc == PD_NOT_FOUND && job->starts == starts)
             continue;
         if (rc < 0 && rc != PD_NOT_FOUND)
-            job_fail(job, &err, rc == PD_INVALID ? 0 : retry_after(dispatch, queue));
+            pd_job_fail(job, &err, rc == PD_INVALID ? 0 : pd_queue_retry_after(dispatch, queue));
         return true;
     }
     return false;
 }
 
-static void pump(struct pd_dispatch *dispatch, struct queue *queue)
+void pd_queue_pump(struct pd_dispatch *dispatch, struct pd_queue *queue)
 {
     struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
     size_t before = queue->waiting.count;
@@ -463,18 +190,18 @@ static void pump(struct pd_dispatch *dispatch, struct queue *queue)
         continue;
     queue->pumping = false;
     if (queue->waiting.count != before)
-        tell_demand(dispatch, queue, pool);
+        pd_queue_tell_demand(dispatch, queue, pool);
 }
 
 /* ---- giving up ---- */
 
 static void fail_waiting(struct pd_job *job, const struct pd_err *err, int retry_after_s)
 {
-    job_leave(job);
-    job_fail(job, err, retry_after_s);
+    pd_job_leave(job);
+    pd_job_fail(job, err, retry_after_s);
 }
 
-static void expire(struct pd_dispatch *dispatch, struct queue *queue)
+static void expire(struct pd_dispatch *dispatch, struct pd_queue *queue)
 {
     int64_t wait_ms = max_wait_ms(dispatch, queue);
     size_t before = queue->waiting.count;
@@ -485,23 +212,23 @@ static void expire(struct pd_dispatch *dispatch, struct queue *queue)
     while ((oldest = pd_fair_oldest(&queue->waiting)) && left_ms(oldest, wait_ms) <= 0) {
         pd_err_set(&err, PD_TIMEOUT, "no sandbox of pool %s became free within %lld s", queue->pool,
                    (long long)wait_ms / 1000);
-        fail_waiting(job_at(oldest), &err, retry_after(dispatch, queue));
+        fail_waiting(job_at(oldest), &err, pd_queue_retry_after(dispatch, queue));
     }
     pool = pd_store_pool(dispatch->store, queue->pool);
     if (pool && queue->waiting.count != before)
-        tell_demand(dispatch, queue, pool);
+        pd_queue_tell_demand(dispatch, queue, pool);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct pd_dispatch *dispatch = timer->data;
 
-    for (struct queue *queue = dispatch->queues; queue; queue = queue->next)
+    for (struct pd_queue *queue = dispatch->queues; queue; queue = queue->next)
         expire(dispatch, queue);
-    arm_timer(dispatch);
+    pd_dispatch_arm_timer(dispatch);
 }
 
-static void fail_all_waiting(struct queue *queue, const struct pd_err *err)
+static void fail_all_waiting(struct pd_queue *queue, const struct pd_err *err)
 {
     struct pd_fair_item *oldest;
 
@@ -514,7 +241,7 @@ static void on_store(void *arg, const char *name)
 {
     struct pd_dispatch *dispatch = arg;
     struct pd_pool *pool = pd_store_pool(dispatch->store, name);
-    struct queue *queue = pool ? pool->api_data : find_queue(dispatch, name);
+    struct pd_queue *queue = pool ? pool->api_data : find_queue(dispatch, name);
     struct pd_err err;
 
     if (!queue)
@@ -524,15 +251,15 @@ static void on_store(void *arg, const char *name)
         fail_all_waiting(queue, &err);
     }
     if (pool)
-        pump(dispatch, queue);
+        pd_queue_pump(dispatch, queue);
     else
-        queue_reap(dispatch, queue);
+        pd_queue_reap(dispatch, queue);
 }
 
 /* ---- admission ---- */
 
 /* Make room in a full queue for a key that has less than the others, or refuse. */
-static int make_room(struct pd_dispatch *dispatch, struct queue *queue, const char *key_id,
+static int make_room(struct pd_dispatch *dispatch, struct pd_queue *queue, const char *key_id,
                      struct pd_err *err)
 {
     struct pd_fair_item *victim = pd_fair_victim(&queue->waiting, key_id);
@@ -543,12 +270,12 @@ static int make_room(struct pd_dispatch *dispatch, struct queue *queue, const ch
                           queue->pool, queue->waiting.count);
     pd_err_set(&given, PD_THROTTLED, "the queue of pool %s is full, and this key has most in it",
                queue->pool);
-    fail_waiting(job_at(victim), &given, retry_after(dispatch, queue));
+    fail_waiting(job_at(victim), &given, pd_queue_retry_after(dispatch, queue));
     return 0;
 }
 
 /* May one more run wait? */
-static int admit(struct pd_dispatch *dispatch, struct queue *queue, const struct pd_pool *pool,
+static int admit(struct pd_dispatch *dispatch, struct pd_queue *queue, const struct pd_pool *pool,
                  const char *key_id, struct pd_err *err)
 {
     const struct pd_pool_spec *spec = pool->spec;
@@ -567,7 +294,7 @@ static int admit(struct pd_dispatch *dispatch, struct queue *queue, const struct
     return 0;
 }
 
-static struct pd_job *job_new(struct pd_dispatch *dispatch, struct queue *queue,
+static struct pd_job *job_new(struct pd_dispatch *dispatch, struct pd_queue *queue,
                               const struct pd_job_request *request,
                               const struct pd_job_events *events, void *arg)
 {
@@ -595,10 +322,10 @@ static int enqueue(struct pd_dispatch *dispatch, struct pd_pool *pool, struct pd
         return pd_err_set(err, PD_UNAVAILABLE, "too many large runs are waiting");
     if (is_idle_elsewhere(dispatch, job->queue->pool))
         pool->demand.no_sandbox_for_key++;
-    job_wait(job);
-    tell_demand(dispatch, job->queue, pool);
+    pd_job_wait(job);
+    pd_queue_tell_demand(dispatch, job->queue, pool);
     if (!uv_is_active((uv_handle_t *)&dispatch->timer))
-        arm_timer(dispatch);
+        pd_dispatch_arm_timer(dispatch);
     return 0;
 }
 
@@ -607,7 +334,7 @@ int pd_dispatch_submit(struct pd_dispatch *dispatch, const struct pd_job_request
                        int *ret_retry_after_s, struct pd_err *err)
 {
     struct pd_pool *pool = pd_store_pool(dispatch->store, request->pool);
-    struct queue *queue;
+    struct pd_queue *queue;
     struct pd_job *job;
     int rc = PD_NOT_FOUND;
 
@@ -619,13 +346,13 @@ int pd_dispatch_submit(struct pd_dispatch *dispatch, const struct pd_job_request
     queue = queue_of(dispatch, pool);
     job = job_new(dispatch, queue, request, events, arg);
     if (queue->waiting.count == 0)
-        rc = job_try(job, err);
+        rc = pd_job_try(job, err);
     if (rc == 0)
         pool->demand.warm_hits++;
     else if (rc == PD_NOT_FOUND)
         rc = enqueue(dispatch, pool, job, err);
     if (rc < 0) {
-        *ret_retry_after_s = rc == PD_INVALID ? 0 : retry_after(dispatch, queue);
+        *ret_retry_after_s = rc == PD_INVALID ? 0 : pd_queue_retry_after(dispatch, queue);
         free(job);
         return rc;
     }
@@ -633,28 +360,6 @@ int pd_dispatch_submit(struct pd_dispatch *dispatch, const struct pd_job_request
     dispatch->busy++;
     *ret_job = job;
     return 0;
-}
-
-void pd_job_grant(struct pd_job *job, size_t bytes)
-{
-    if (job->link)
-        job->dispatch->links->grant(job->link, bytes);
-}
-
-void pd_job_cancel(struct pd_job *job)
-{
-    struct pd_pool *pool;
-
-    job->events = NULL;
-    if (job->link) {
-        job->dispatch->links->cancel(job->link); /* `ended` follows, and frees it */
-        return;
-    }
-    pool = pd_store_pool(job->dispatch->store, job->queue->pool);
-    job_leave(job);
-    if (pool)
-        tell_demand(job->dispatch, job->queue, pool);
-    job_free(job);
 }
 
 /* ---- life ---- */
@@ -685,7 +390,7 @@ static void on_timer_closed(uv_handle_t *handle)
 }
 
 /* Stop what runs. Its end is still to come from the link; it frees the job. */
-static void abandon_running(struct pd_dispatch *dispatch, struct queue *queue)
+static void abandon_running(struct pd_dispatch *dispatch, struct pd_queue *queue)
 {
     const struct pd_err err = {.kind = PD_CANCELED, .msg = "the service is stopping"};
 
@@ -693,7 +398,7 @@ static void abandon_running(struct pd_dispatch *dispatch, struct queue *queue)
         struct pd_job *job = PD_CONTAINER_OF(queue->running.next, struct pd_job, in_running);
         const struct pd_job_events *events = job->events;
         struct pd_link *link = job->link;
-        job_stop_running(job);
+        pd_job_stop_running(job);
         job->events = NULL;
         job->dispatch = NULL;
         dispatch->busy--;
@@ -713,7 +418,7 @@ void pd_dispatch_close(struct pd_dispatch *dispatch, void (*closed)(void *arg), 
     dispatch->closed_arg = arg;
     pd_store_unobserve(dispatch->store, on_store, dispatch);
     while (dispatch->queues) {
-        struct queue *queue = dispatch->queues;
+        struct pd_queue *queue = dispatch->queues;
         struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
         fail_all_waiting(queue, &err);
         abandon_running(dispatch, queue);
@@ -737,7 +442,7 @@ void pd_dispatch_on_idle(struct pd_dispatch *dispatch, void (*idle)(void *arg), 
 
 bool pd_dispatch_is_healthy(struct pd_dispatch *dispatch, const char **ret_sentence)
 {
-    for (struct queue *queue = dispatch->queues; queue; queue = queue->next) {
+    for (struct pd_queue *queue = dispatch->queues; queue; queue = queue->next) {
         if (queue->bad_in_a_row < PD_RUNS_BAD_MIN ||
             pd_time_ms_between(queue->bad_since, pd_time_now()) > PD_RUNS_BAD_FOR_MS)
             continue;

@@ -1,0 +1,253 @@
+/* One job, from its place in the queue to its end. */
+#include "api/job.h"
+
+#include <assert.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+
+#define STARTS_MAX 2     /* sandboxes that one job may lose before it began */
+#define AVERAGE_WEIGHT 8 /* of the past, in the moving average of run times */
+
+const struct pd_dispatch_links pd_dispatch_links_real = {
+    .run = pd_link_run,
+    .grant = pd_run_grant,
+    .cancel = pd_run_cancel,
+};
+
+/* ---- jobs ---- */
+
+void pd_job_free(struct pd_job *job)
+{
+    struct pd_dispatch *dispatch = job->dispatch;
+
+    free(job);
+    assert(dispatch->busy > 0);
+    if (--dispatch->busy == 0 && dispatch->idle && !dispatch->closing)
+        dispatch->idle(dispatch->idle_arg);
+}
+
+void pd_job_wait(struct pd_job *job)
+{
+    pd_fair_add(&job->queue->waiting, &job->place, job->key_id);
+    job->dispatch->waiting_bytes += job->bytes;
+}
+
+void pd_job_leave(struct pd_job *job)
+{
+    pd_fair_remove(&job->queue->waiting, &job->place);
+    job->dispatch->waiting_bytes -= job->bytes;
+}
+
+static void job_take_turn(struct pd_job *job)
+{
+    if (!pd_fair_waits(&job->place))
+        return;
+    pd_fair_take(&job->queue->waiting, &job->place);
+    job->dispatch->waiting_bytes -= job->bytes;
+}
+
+void pd_job_fail(struct pd_job *job, const struct pd_err *err, int retry_after_s)
+{
+    if (job->events)
+        job->events->failed(job->arg, err, retry_after_s);
+    pd_job_free(job);
+}
+
+static void note_outcome(struct pd_queue *queue, bool good, const char *reason)
+{
+    if (good) {
+        queue->bad_in_a_row = 0;
+        return;
+    }
+    queue->bad_in_a_row++;
+    queue->bad_since = pd_time_now();
+    pd_strcpy(queue->bad_reason, sizeof queue->bad_reason, reason);
+}
+
+/* ---- running ---- */
+
+static void note_duration(struct pd_queue *queue, const struct pd_job *job)
+{
+    int64_t us = (pd_time_now().ns - job->claimed.ns) / 1000;
+
+    queue->average_us =
+        queue->average_us ? (queue->average_us * (AVERAGE_WEIGHT - 1) + us) / AVERAGE_WEIGHT : us;
+}
+
+void pd_job_stop_running(struct pd_job *job)
+{
+    pd_ring_remove(&job->in_running);
+    job->queue->n_running--;
+    job->link = NULL;
+}
+
+/* Its sandbox died under it before the program was started: another may do. */
+static void job_lost_early(struct pd_job *job, const char *reason)
+{
+    struct pd_dispatch *dispatch = job->dispatch;
+    struct pd_err err;
+    struct pd_pool *pool = pd_store_pool(dispatch->store, job->queue->pool);
+
+    if (job->events && job->starts < STARTS_MAX && pool && !pool->deleting) {
+        pd_job_wait(job);
+        pd_queue_tell_demand(dispatch, job->queue, pool);
+        pd_dispatch_arm_timer(dispatch);
+        return;
+    }
+    pd_err_set(&err, PD_UNAVAILABLE, "the sandbox was lost before the program started: %s",
+               reason && *reason ? reason : "unknown");
+    pd_job_fail(job, &err, pd_queue_retry_after(dispatch, job->queue));
+}
+
+static void on_started(void *arg)
+{
+    struct pd_job *job = arg;
+
+    job->began = true;
+}
+
+static void on_output(void *arg, int stream, const void *data, size_t len)
+{
+    struct pd_job *job = arg;
+
+    if (job->events)
+        job->events->output(job->arg, stream, data, len);
+    else if (job->dispatch)
+        pd_job_grant(job, len);
+}
+
+static void on_stage(void *arg, const char *name)
+{
+    struct pd_job *job = arg;
+
+    if (job->events && job->events->stage)
+        job->events->stage(job->arg, name);
+}
+
+static void on_artifact(void *arg, const char *path, const void *data, size_t len, bool last,
+                        const char *error)
+{
+    struct pd_job *job = arg;
+
+    if (job->events && job->events->artifact)
+        job->events->artifact(job->arg, path, data, len, last, error);
+}
+
+static void job_ended(struct pd_job *job, const struct pd_run_result *result)
+{
+    const struct pd_job_times times = {
+        .queue_us = (job->claimed.ns - job->place.since.ns) / 1000,
+        .run_us = (pd_time_now().ns - job->claimed.ns) / 1000,
+    };
+
+    if (job->events)
+        job->events->ended(job->arg, result, &times);
+    pd_job_free(job);
+}
+
+static void on_ended(void *arg, const struct pd_run_result *result)
+{
+    struct pd_job *job = arg;
+    struct pd_dispatch *dispatch = job->dispatch;
+    struct pd_queue *queue = job->queue;
+    bool lost = result->cause == PD_CAUSE_LOST;
+
+    if (!dispatch) {
+        free(job); /* the dispatcher is closed and has forgotten it */
+        return;
+    }
+    pd_job_stop_running(job);
+    note_duration(queue, job);
+    note_outcome(queue, !lost, result->message ? result->message : "");
+    pd_store_release(dispatch->store, job->sandbox_id, !lost, lost ? result->message : NULL);
+    if (lost && !job->began) {
+        job_lost_early(job, result->message);
+        pd_queue_pump(dispatch, queue);
+        pd_queue_reap(dispatch, queue);
+        return;
+    }
+    /* The next run first: its sandbox should not wait while this answer is made. */
+    pd_queue_pump(dispatch, queue);
+    pd_queue_reap(dispatch, queue);
+    job_ended(job, result);
+}
+
+static const struct pd_run_events run_events = {
+    .started = on_started,
+    .stage = on_stage,
+    .output = on_output,
+    .artifact = on_artifact,
+    .ended = on_ended,
+};
+
+/* Start a job that does not wait any more in a sandbox that is claimed for it.
+ * 0, or negative: the job is the caller's still, the sandbox is not. */
+static int job_start(struct pd_job *job, struct pd_sandbox *sandbox, struct pd_err *err)
+{
+    struct pd_dispatch *dispatch = job->dispatch;
+    int rc;
+
+    pd_strcpy(job->sandbox_id, sizeof job->sandbox_id, sandbox->id);
+    job->link = sandbox->link;
+    job->claimed = pd_time_now();
+    job->began = false;
+    job->starts++;
+    rc = job->link ? dispatch->links->run(job->link, job->run, &run_events, job, err)
+                   : pd_err_set(err, PD_UNAVAILABLE, "sandbox %s has no link", sandbox->id);
+    if (rc == 0) {
+        pd_ring_append(&job->queue->running, &job->in_running);
+        job->queue->n_running++;
+        return 0;
+    }
+    job->link = NULL;
+    pd_store_release(dispatch->store, job->sandbox_id, rc == PD_INVALID,
+                     rc == PD_INVALID ? NULL : err->msg);
+    return rc;
+}
+
+int pd_job_try(struct pd_job *job, struct pd_err *err)
+{
+    struct pd_dispatch *dispatch = job->dispatch;
+    bool waits = pd_fair_waits(&job->place);
+    struct pd_sandbox *sandbox;
+
+    while ((sandbox = pd_store_claim(dispatch->store, job->queue->pool, job->run->language,
+                                     job->key_id))) {
+        int rc;
+        job_take_turn(job);
+        rc = job_start(job, sandbox, err);
+        if (rc == 0 || rc == PD_INVALID)
+            return rc;
+        note_outcome(job->queue, false, err->msg);
+        pd_log(PD_LOG_WARN, "dispatch", "a claimed sandbox could not run", "pool", job->queue->pool,
+               "id", job->sandbox_id, "err", err->msg, NULL);
+        if (job->starts >= STARTS_MAX)
+            return PD_UNAVAILABLE;
+    }
+    if (waits && !pd_fair_waits(&job->place))
+        pd_job_wait(job);
+    return PD_NOT_FOUND;
+}
+
+void pd_job_grant(struct pd_job *job, size_t bytes)
+{
+    if (job->link)
+        job->dispatch->links->grant(job->link, bytes);
+}
+
+void pd_job_cancel(struct pd_job *job)
+{
+    struct pd_pool *pool;
+
+    job->events = NULL;
+    if (job->link) {
+        job->dispatch->links->cancel(job->link); /* `ended` follows, and frees it */
+        return;
+    }
+    pool = pd_store_pool(job->dispatch->store, job->queue->pool);
+    pd_job_leave(job);
+    if (pool)
+        pd_queue_tell_demand(job->dispatch, job->queue, pool);
+    pd_job_free(job);
+}
