@@ -9,6 +9,7 @@
 #include "api/context.h"
 #include "api/execute.h"
 #include "api/health.h"
+#include "api/kube_listener.h"
 #include "api/listener.h"
 #include "api/server.h"
 #include "common/asset.h"
@@ -25,6 +26,7 @@ struct pd_api {
     struct pd_api_context context;
     struct pd_schema *execute_schema;
     struct pd_server *server;
+    struct pd_kube_listener *kube_listener; /* NULL: none */
     char *address;
     int streams_looks; /* while nothing but streams was left */
     uv_timer_t soon;   /* tells of a drain that had nothing to wait for */
@@ -170,6 +172,40 @@ static int open_server(struct pd_api *api, const struct pd_api_config *config, s
     return pd_server_open(&server, &api->server, err);
 }
 
+static void on_kube_accept(void *arg, int fd)
+{
+    struct pd_api *api = arg;
+
+    pd_server_adopt(api->server, fd);
+}
+
+static int open_kube(struct pd_api *api, const struct pd_api_config *config, struct pd_err *err)
+{
+    const struct pd_kube_listener_config kube = {
+        .loop = config->loop,
+        .address = config->kube_address,
+        .port = config->kube_port,
+        .state_dir = config->state_dir,
+        .ca_file = config->tls_ca_file,
+        .names = config->tls_names,
+        .on_accept = on_kube_accept,
+        .arg = api,
+    };
+    struct pd_err own;
+    int rc;
+
+    if (!config->kube_address)
+        return 0;
+    rc = pd_kube_listener_open(&kube, &api->kube_listener, &own);
+    if (rc == 0)
+        return 0;
+    if (!config->kube_optional || rc != PD_UNAVAILABLE)
+        return pd_err_set(err, rc, "for kubectl: %s", own.msg);
+    pd_log(PD_LOG_WARN, "api", "no listener for kubectl; --kube-listen chooses another", "err",
+           own.msg, NULL);
+    return 0;
+}
+
 int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, struct pd_err *err)
 {
     struct pd_api *api;
@@ -183,6 +219,11 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
         return rc;
     api = PD_NEW(struct pd_api);
     rc = open_server(api, config, err);
+    if (rc == 0) {
+        rc = open_kube(api, config, err);
+        if (rc < 0)
+            pd_server_close(api->server, NULL, NULL);
+    }
     if (rc < 0) {
         pd_schema_free(schema);
         free(api);
@@ -209,6 +250,11 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
 int pd_api_port(const struct pd_api *api)
 {
     return pd_server_port(api->server);
+}
+
+int pd_api_kube_port(const struct pd_api *api)
+{
+    return api->kube_listener ? pd_kube_listener_port(api->kube_listener) : 0;
 }
 
 static void tell_drained(struct pd_api *api)
@@ -280,9 +326,19 @@ static void on_server_closed(void *arg)
     pd_dispatch_close(api->context.dispatch, on_dispatch_closed, api);
 }
 
+static void on_kube_closed(void *arg)
+{
+    struct pd_api *api = arg;
+
+    pd_server_close(api->server, on_server_closed, api);
+}
+
 void pd_api_close(struct pd_api *api, void (*closed)(void *arg), void *arg)
 {
     api->closed = closed;
     api->closed_arg = arg;
-    pd_server_close(api->server, on_server_closed, api);
+    if (api->kube_listener)
+        pd_kube_listener_close(api->kube_listener, on_kube_closed, api);
+    else
+        on_kube_closed(api);
 }

@@ -25,6 +25,13 @@ struct pd_api_config {
     /* Is what runs need there? For /health and /readyz; sentence borrowed. */
     bool (*healthy)(void *arg, const char **ret_sentence);
     void *healthy_arg;
+    /* For kubectl (kube_listener.h). */
+    const char *kube_address; /* NULL: none */
+    int kube_port;            /* 0: any free one */
+    bool kube_optional;       /* where it cannot be had: a warning, and on without it */
+    const char *state_dir;
+    const char *tls_ca_file;
+    const char *tls_names;
     const struct pd_server_limits *limits; /* api/server.h; NULL: the defaults */
     const struct pd_dispatch_links *links; /* api/dispatch.h; NULL: the real ones */
 };
@@ -36,6 +43,8 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
 
 /* The port that it listens on. */
 int pd_api_port(const struct pd_api *api);
+/* The port for kubectl, 0 for none. */
+int pd_api_kube_port(const struct pd_api *api);
 
 /* Stop accepting work: /readyz says so, new runs get 503; those under way and
  * queued go on. `drained` fires once from the loop when none is left. */

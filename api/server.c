@@ -46,8 +46,11 @@ static bool make_room(struct pd_server *server)
 
 static void on_accept(void *arg, int fd)
 {
-    struct pd_server *server = arg;
+    pd_server_adopt(arg, fd);
+}
 
+void pd_server_adopt(struct pd_server *server, int fd)
+{
     if (server->n_open < server->conns_max || make_room(server))
         pd_conn_open(server, fd);
     else
@@ -142,7 +145,8 @@ static void close_step(struct pd_server *server)
     if (!server->closing || server->n_conns > 0 || server->open_parts > 0)
         return;
     free(server);
-    closed(arg);
+    if (closed)
+        closed(arg);
 }
 
 void pd_server_forget(struct pd_server *server, struct pd_exchange *conn)

@@ -48,6 +48,8 @@ struct pd_server_config {
 int pd_server_open(const struct pd_server_config *config, struct pd_server **ret_server,
                    struct pd_err *err);
 int pd_server_port(const struct pd_server *server);
+/* A client who came in by another door: a non-blocking stream socket, taken over. */
+void pd_server_adopt(struct pd_server *server, int fd);
 size_t pd_server_connections(const struct pd_server *server);
 /* How many answers are still on their way out. */
 size_t pd_server_writing(const struct pd_server *server);
@@ -56,7 +58,7 @@ void pd_server_drain(struct pd_server *server);
 /* Begun and upgraded exchanges that have not ended. */
 size_t pd_server_streaming(const struct pd_server *server);
 /* Hangs up on everybody (`gone` fires where an answer was due); `closed` fires
- * once from the loop. */
+ * once from the loop; NULL: nobody asks. */
 void pd_server_close(struct pd_server *server, void (*closed)(void *arg), void *arg);
 
 /* ---- the request ---- */

@@ -4,6 +4,7 @@
 
 #include "cli/check.h"
 #include "cli/key.h"
+#include "cli/kubeconfig.h"
 #include "cli/selftest.h"
 #include "cli/serve.h"
 #include "common/mem.h"
@@ -18,6 +19,7 @@ static const struct command commands[] = {
     {"serve", pd_serve_main, "keep the pools and answer the API"},
     {"check", pd_check_main, "print a configuration file in canonical form, or its problems"},
     {"key", pd_key_main, "show the API key"},
+    {"kubeconfig", pd_kubeconfig_main, "print what kubectl needs to be a client"},
     {"selftest", pd_selftest_main, "replay known attacks against the running service"},
 };
 
@@ -25,7 +27,7 @@ static void print_help(FILE *out)
 {
     fputs("usage: paddock COMMAND [ARGUMENTS]\n\n", out);
     for (size_t i = 0; i < PD_COUNT(commands); i++)
-        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
     fputs("\npaddock COMMAND --help says more; paddock --version says which one this is.\n", out);
 }
 

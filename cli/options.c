@@ -10,12 +10,16 @@
 #include "common/mem.h"
 
 #define DEFAULT_LISTEN "127.0.0.1:8000"
+#define DEFAULT_KUBE_LISTEN "127.0.0.1:8443"
 #define SYSTEM_CONFIG "/etc/paddock/default.yaml"
 
 const char pd_options_help[] =
     "usage: paddock serve [docker|ecs] [flags]\n"
     "\n"
     "  --listen ADDR:PORT   where the API answers (PADDOCK_LISTEN; 127.0.0.1:8000)\n"
+    "  --kube-listen ADDR:PORT  where kubectl connects, by TLS; off: nowhere\n"
+    "                       (PADDOCK_KUBE_LISTEN; 127.0.0.1:8443)\n"
+    "  --tls-names NAMES    more names for the certificate there, by commas (PADDOCK_TLS_NAMES)\n"
     "  --config FILE        the default pool (PADDOCK_CONFIG; /etc/paddock/default.yaml, else built in)\n"
     "  --pools-dir DIR      manifests of more pools (PADDOCK_POOLS_DIR; pools.d beside the config)\n"
     "  --state-dir DIR      keys and what must last (PADDOCK_STATE_DIR; /var/lib/paddock for root,\n"
@@ -25,7 +29,8 @@ const char pd_options_help[] =
     "A flag wins over the environment, the environment over files. The provider is\n"
     "the argument, else SANDBOX_PROVIDER, else docker. EXECUTION_API_KEY gives the API\n"
     "key; without one a key is made at first start: paddock key show. DOCKER_HOST says\n"
-    "where the engine is.\n"
+    "where the engine is. PADDOCK_TLS_CA names a PEM file with an authority's certificate\n"
+    "and key, for replicas to share; without it there is one of our own.\n"
     "SIGTERM and SIGINT drain and stop, SIGHUP reads the files again.\n";
 
 int pd_listen_parse(const char *text, char **ret_address, int *ret_port, struct pd_err *err)
@@ -88,7 +93,7 @@ static char *sibling(const char *config, const char *name)
 }
 
 struct flags {
-    const char *listen, *config, *pools_dir, *state_dir, *log_level, *provider;
+    const char *listen, *config, *pools_dir, *state_dir, *log_level, *provider, *kube_listen, *tls_names;
     bool help;
 };
 
@@ -98,6 +103,8 @@ static int parse_flags(int argc, char **argv, struct flags *flags, struct pd_err
         {"listen", required_argument, NULL, 'l'},    {"config", required_argument, NULL, 'c'},
         {"pools-dir", required_argument, NULL, 'p'}, {"state-dir", required_argument, NULL, 's'},
         {"log-level", required_argument, NULL, 'v'}, {"help", no_argument, NULL, 'h'},
+        {"kube-listen", required_argument, NULL, 'k'},
+        {"tls-names", required_argument, NULL, 'n'},
         {NULL, 0, NULL, 0},
     };
 
@@ -110,6 +117,8 @@ static int parse_flags(int argc, char **argv, struct flags *flags, struct pd_err
         case 'p': flags->pools_dir = optarg; break;
         case 's': flags->state_dir = optarg; break;
         case 'v': flags->log_level = optarg; break;
+        case 'k': flags->kube_listen = optarg; break;
+        case 'n': flags->tls_names = optarg; break;
         case 'h': flags->help = true; break;
         case ':': return pd_err_set(err, PD_INVALID, "%s needs a value", argv[optind - 1]);
         default: return pd_err_set(err, PD_INVALID, "unknown flag %s", argv[optind - 1]);
@@ -119,6 +128,16 @@ static int parse_flags(int argc, char **argv, struct flags *flags, struct pd_err
         return pd_err_set(err, PD_INVALID, "unexpected argument '%s'", argv[optind + 1]);
     flags->provider = argv[optind];
     return 0;
+}
+
+static int parse_kube_listen(const char *flag, struct pd_options *o, struct pd_err *err)
+{
+    const char *text = choose(flag, "PADDOCK_KUBE_LISTEN", NULL);
+
+    o->kube_is_default = !text;
+    if (text && strcmp(text, "off") == 0)
+        return 0;
+    return pd_listen_parse(text ? text : DEFAULT_KUBE_LISTEN, &o->kube_address, &o->kube_port, err);
 }
 
 int pd_options_parse(int argc, char **argv, struct pd_options *ret_options, struct pd_err *err)
@@ -131,7 +150,8 @@ int pd_options_parse(int argc, char **argv, struct pd_options *ret_options, stru
     if (parse_flags(argc, argv, &flags, err) < 0 ||
         parse_provider(choose(flags.provider, "SANDBOX_PROVIDER", "docker"), &o->provider, err) < 0 ||
         pd_listen_parse(choose(flags.listen, "PADDOCK_LISTEN", DEFAULT_LISTEN), &o->address,
-                        &o->port, err) < 0)
+                        &o->port, err) < 0 ||
+        parse_kube_listen(flags.kube_listen, o, err) < 0)
         return PD_INVALID;
     level = choose(flags.log_level, "PADDOCK_LOG_LEVEL", "info");
     if (pd_log_level_parse(level, &o->log_level) < 0)
@@ -148,6 +168,8 @@ int pd_options_parse(int argc, char **argv, struct pd_options *ret_options, stru
     o->docker.host = choose(NULL, "DOCKER_HOST", NULL);
     o->docker.tls_verify = choose(NULL, "DOCKER_TLS_VERIFY", NULL) != NULL;
     o->docker.cert_path = choose(NULL, "DOCKER_CERT_PATH", NULL);
+    o->tls_names = choose(flags.tls_names, "PADDOCK_TLS_NAMES", NULL);
+    o->tls_ca_file = choose(NULL, "PADDOCK_TLS_CA", NULL);
     o->help = flags.help;
     return 0;
 }
@@ -155,6 +177,7 @@ int pd_options_parse(int argc, char **argv, struct pd_options *ret_options, stru
 void pd_options_fini(struct pd_options *options)
 {
     free(options->address);
+    free(options->kube_address);
     free(options->config);
     free(options->pools_dir);
     free(options->languages);

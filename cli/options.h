@@ -10,6 +10,11 @@ struct pd_options {
     enum pd_provider_kind provider; /* argument, SANDBOX_PROVIDER, docker */
     char *address;                  /* --listen, PADDOCK_LISTEN, 127.0.0.1; without brackets */
     int port;                       /* likewise, 8000; 0: any free one */
+    char *kube_address;             /* --kube-listen, PADDOCK_KUBE_LISTEN, 127.0.0.1; NULL: off */
+    int kube_port;                  /* likewise, 8443; 0: any free one */
+    bool kube_is_default;           /* nobody asked for it: it may be missing */
+    const char *tls_names;          /* --tls-names, PADDOCK_TLS_NAMES; NULL: none; borrowed */
+    const char *tls_ca_file;        /* PADDOCK_TLS_CA; NULL: an own authority; borrowed */
     char *config;                   /* --config, PADDOCK_CONFIG, /etc/paddock/default.yaml where
                                        it exists, else NULL: the built-in one */
     char *pools_dir;                /* --pools-dir, PADDOCK_POOLS_DIR, pools.d beside the config

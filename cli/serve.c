@@ -288,6 +288,12 @@ static int open_api(struct service *service, struct pd_err *err)
         .keys = service->keys,
         .listen_address = service->options.address,
         .listen_port = service->options.port,
+        .kube_address = service->options.kube_address,
+        .kube_port = service->options.kube_port,
+        .kube_optional = service->options.kube_is_default,
+        .state_dir = service->state.dir,
+        .tls_ca_file = service->options.tls_ca_file,
+        .tls_names = service->options.tls_names,
         .healthy = is_healthy,
         .healthy_arg = service,
     };
@@ -306,6 +312,27 @@ static int start(struct service *service, struct pd_err *err)
         return err->kind;
     service->stage = SERVING;
     return 0;
+}
+
+/* Where kubectl finds this service, for `paddock kubeconfig`. */
+static void announce_kube(const struct service *service)
+{
+    const char *address = service->options.kube_address;
+    int port = pd_api_kube_port(service->api);
+    pd_autofree char *path = pd_asprintf("%s/kube-url", service->state.dir);
+    pd_autofree char *url = NULL;
+    struct pd_err err;
+
+    if (port == 0) {
+        unlink(path);
+        return;
+    }
+    url = pd_asprintf(strchr(address, ':') ? "https://[%s]:%d\n" : "https://%s:%d\n", address, port);
+    if (pd_file_write_atomic(path, url, strlen(url), 0600, &err) < 0)
+        pd_log(PD_LOG_WARN, "serve", "paddock kubeconfig will not know the port", "err", err.msg,
+               NULL);
+    url[strlen(url) - 1] = '\0';
+    pd_log(PD_LOG_INFO, "serve", "kubectl connects here: paddock kubeconfig", "kube", url, NULL);
 }
 
 /* What a person who has just started it wants to know. */
@@ -354,6 +381,7 @@ static int run(struct service *service)
         status = err.kind == PD_INVALID ? 2 : 1;
         stop_closing(service);
     } else {
+        announce_kube(service);
         announce(service);
         announce_key(service);
     }

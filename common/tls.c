@@ -52,36 +52,45 @@ static bool set_peer(SSL *ssl, const char *peer)
     return SSL_set1_host(ssl, peer) == 1 && SSL_set_tlsext_host_name(ssl, peer) == 1;
 }
 
-static SSL_CTX *ctx_new(void)
+static SSL_CTX *ctx_new(const SSL_METHOD *method)
 {
-    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL_CTX *ctx = SSL_CTX_new(method);
 
     if (!ctx || SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1)
         abort();
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     return ctx;
 }
 
+/* A session over memory; it keeps a reference to ctx. */
+static struct pd_tls *session_new(SSL_CTX *ctx)
+{
+    struct pd_tls *tls = PD_NEW(struct pd_tls);
+
+    tls->ssl = SSL_new(ctx);
+    tls->in = BIO_new(BIO_s_mem());
+    tls->out = BIO_new(BIO_s_mem());
+    if (!tls->ssl || !tls->in || !tls->out)
+        abort();
+    SSL_set_bio(tls->ssl, tls->in, tls->out);
+    return tls;
+}
+
 int pd_tls_new(const struct pd_tls_config *config, struct pd_tls **ret_tls, struct pd_err *err)
 {
-    SSL_CTX *ctx = ctx_new();
+    SSL_CTX *ctx = ctx_new(TLS_client_method());
     struct pd_tls *tls;
-    int rc = load_files(ctx, config, err);
+    int rc;
 
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    rc = load_files(ctx, config, err);
     if (rc < 0) {
         SSL_CTX_free(ctx);
         return rc;
     }
-    tls = PD_NEW(struct pd_tls);
-    tls->ssl = SSL_new(ctx);
-    tls->in = BIO_new(BIO_s_mem());
-    tls->out = BIO_new(BIO_s_mem());
-    SSL_CTX_free(ctx); /* the session keeps its own reference */
-    if (!tls->ssl || !tls->in || !tls->out)
-        abort();
-    SSL_set_bio(tls->ssl, tls->in, tls->out);
+    tls = session_new(ctx);
+    SSL_CTX_free(ctx);
     SSL_set_connect_state(tls->ssl);
     if (!set_peer(tls->ssl, config->peer)) {
         pd_tls_free(tls);
@@ -90,6 +99,72 @@ int pd_tls_new(const struct pd_tls_config *config, struct pd_tls **ret_tls, stru
     *ret_tls = tls;
     return 0;
 }
+
+/* ---- the serving side ---- */
+
+/* Of the protocols that a client offers, HTTP/1.1 is the one spoken here
+ * (RFC 7301); one who offers only others finds out by himself. */
+static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                       const unsigned char *in, unsigned in_len, void *arg)
+{
+    static const unsigned char ours[] = "\x08http/1.1";
+    unsigned char *chosen;
+
+    (void)ssl, (void)arg;
+    if (SSL_select_next_proto(&chosen, out_len, ours, sizeof ours - 1, in, in_len) !=
+        OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_NOACK;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+struct pd_tls_server {
+    SSL_CTX *ctx;
+};
+
+int pd_tls_server_new(const char *pem_file, struct pd_tls_server **ret_server, struct pd_err *err)
+{
+    SSL_CTX *ctx = ctx_new(TLS_server_method());
+
+    ERR_clear_error();
+    if (SSL_CTX_use_certificate_chain_file(ctx, pem_file) != 1 ||
+        SSL_CTX_use_PrivateKey_file(ctx, pem_file, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_check_private_key(ctx) != 1) {
+        SSL_CTX_free(ctx);
+        return pd_err_set(err, PD_INVALID, "certificate and key in '%s': %s", pem_file, reason());
+    }
+    SSL_CTX_set_alpn_select_cb(ctx, choose_alpn, NULL);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    *ret_server = PD_NEW(struct pd_tls_server);
+    (*ret_server)->ctx = ctx;
+    return 0;
+}
+
+void pd_tls_server_free(struct pd_tls_server *server)
+{
+    if (!server)
+        return;
+    SSL_CTX_free(server->ctx);
+    free(server);
+}
+
+struct pd_tls *pd_tls_accept(struct pd_tls_server *server)
+{
+    struct pd_tls *tls = session_new(server->ctx);
+
+    SSL_set_accept_state(tls->ssl);
+    return tls;
+}
+
+void pd_tls_end(struct pd_tls *tls)
+{
+    ERR_clear_error();
+    if (pd_tls_is_open(tls))
+        SSL_shutdown(tls->ssl);
+    ERR_clear_error();
+}
+
+/* ---- both sides ---- */
 
 void pd_tls_free(struct pd_tls *tls)
 {

@@ -1,7 +1,7 @@
 /* TLS (RFC 8446, RFC 5246) as a pump between plain and protected bytes, by
  * OpenSSL, for streams that libcurl cannot carry. It owns no socket and never
  * waits: whoever owns the connection feeds it what came and sends what it
- * gives. Client side. */
+ * gives. */
 #ifndef PD_COMMON_TLS_H
 #define PD_COMMON_TLS_H
 
@@ -26,6 +26,19 @@ struct pd_tls_config {
 int pd_tls_new(const struct pd_tls_config *config, struct pd_tls **ret_tls, struct pd_err *err)
     __attribute__((warn_unused_result));
 void pd_tls_free(struct pd_tls *tls); /* NULL is fine */
+
+/* The serving side: one certificate and its key, for any number of sessions.
+ * TLS 1.2 and 1.3; peers show no certificate of their own. */
+struct pd_tls_server;
+/* pem_file: chain and key, both in one PEM file. PD_INVALID: it cannot be used. */
+int pd_tls_server_new(const char *pem_file, struct pd_tls_server **ret_server, struct pd_err *err)
+    __attribute__((warn_unused_result));
+/* Its sessions go on. NULL is fine. */
+void pd_tls_server_free(struct pd_tls_server *server);
+/* A session with a peer that has connected; it waits for the peer to begin. */
+struct pd_tls *pd_tls_accept(struct pd_tls_server *server);
+/* Tell the peer that no more will come (close_notify). */
+void pd_tls_end(struct pd_tls *tls);
 
 /* Go on with the handshake, as far as what was fed allows; the first call
  * begins it. 0, whether or not it is done (pd_tls_is_open); PD_DENIED: the peer

@@ -73,7 +73,8 @@ class Service:
         self.engine = Engine(socket_path)
         self.key = key
         self.env = dict(os.environ, DOCKER_HOST="unix://" + self.engine.path, **(env or {}))
-        for name in ("EXECUTION_API_KEY", "PADDOCK_STATE_DIR", "PADDOCK_CONFIG", "PADDOCK_LISTEN"):
+        for name in ("EXECUTION_API_KEY", "PADDOCK_STATE_DIR", "PADDOCK_CONFIG", "PADDOCK_LISTEN",
+                     "PADDOCK_KUBE_LISTEN", "PADDOCK_TLS_CA", "PADDOCK_TLS_NAMES"):
             if name not in (env or {}):
                 self.env.pop(name, None)
         if key:
@@ -105,7 +106,8 @@ class Service:
     # ---- life ----
 
     def command(self):
-        return [binary(), "serve", "docker", "--listen", "127.0.0.1:0", "--config", self.config,
+        return [binary(), "serve", "docker", "--listen", "127.0.0.1:0",
+                "--kube-listen", "127.0.0.1:0", "--config", self.config,
                 "--pools-dir", self.pools_dir, "--state-dir", self.state_dir] + self.args
 
     def start(self, wait=True):
