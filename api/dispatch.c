@@ -71,9 +71,10 @@ static int64_t average_ms(const struct pd_queue *queue)
     return queue->average_us ? queue->average_us / 1000 + 1 : DEFAULT_RUN_MS;
 }
 
-/* How long one more run would wait, with the sandboxes that there are now; at
+/* How long a run with so many before it would wait, with the sandboxes that there are now; at
  * least one is taken to come. */
-static int64_t expected_wait_ms(const struct pd_queue *queue, const struct pd_pool *pool)
+static int64_t expected_wait_ms(const struct pd_queue *queue, const struct pd_pool *pool,
+                                size_t before)
 {
     int64_t sandboxes = pool->status.ready + pool->status.claimed;
 
@@ -81,7 +82,15 @@ static int64_t expected_wait_ms(const struct pd_queue *queue, const struct pd_po
         sandboxes = (int64_t)queue->n_running;
     if (sandboxes < 1)
         sandboxes = 1;
-    return ((int64_t)queue->waiting.count + 1) * average_ms(queue) / sandboxes;
+    return ((int64_t)before + 1) * average_ms(queue) / sandboxes;
+}
+
+int64_t pd_queue_expected_wait_ms(struct pd_dispatch *dispatch, const struct pd_queue *queue,
+                                  size_t before)
+{
+    struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
+
+    return pool ? expected_wait_ms(queue, pool, before) : 0;
 }
 
 void pd_queue_tell_demand(struct pd_dispatch *dispatch, struct pd_queue *queue,
@@ -91,7 +100,7 @@ void pd_queue_tell_demand(struct pd_dispatch *dispatch, struct pd_queue *queue,
 
     pool->demand.queued = (int)queue->waiting.count;
     pool->demand.oldest_wait_ms = oldest ? pd_time_ms_between(oldest->since, pd_time_now()) : 0;
-    pool->demand.expected_wait_ms = expected_wait_ms(queue, pool);
+    pool->demand.expected_wait_ms = expected_wait_ms(queue, pool, queue->waiting.count);
     pd_store_touch(dispatch->store, queue->pool);
 }
 
@@ -143,7 +152,7 @@ int pd_queue_retry_after(struct pd_dispatch *dispatch, const struct pd_queue *qu
 {
     struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
 
-    return pool ? pd_retry_after_s(expected_wait_ms(queue, pool)) : 0;
+    return pool ? pd_retry_after_s(expected_wait_ms(queue, pool, queue->waiting.count)) : 0;
 }
 
 static bool is_idle_elsewhere(struct pd_dispatch *dispatch, const char *pool)
@@ -369,12 +378,16 @@ struct pd_dispatch *pd_dispatch_new(uv_loop_t *loop, struct pd_store *store,
 {
     struct pd_dispatch *dispatch = PD_NEW(struct pd_dispatch);
 
-    assert(links->run && links->grant && links->cancel);
+    assert(links->run && links->grant && links->cancel && links->send_stdin && links->stdin_eof &&
+           links->signal && links->resize);
     dispatch->loop = loop;
     dispatch->store = store;
     dispatch->links = links;
     uv_timer_init(loop, &dispatch->timer);
     dispatch->timer.data = dispatch;
+    pd_ring_init(&dispatch->announced);
+    uv_timer_init(loop, &dispatch->soon);
+    dispatch->soon.data = dispatch;
     pd_store_observe(store, on_store, dispatch);
     return dispatch;
 }
@@ -385,6 +398,8 @@ static void on_timer_closed(uv_handle_t *handle)
     void (*closed)(void *arg) = dispatch->closed;
     void *arg = dispatch->closed_arg;
 
+    if (++dispatch->closed_timers < 2)
+        return;
     free(dispatch);
     closed(arg);
 }
@@ -404,7 +419,10 @@ static void abandon_running(struct pd_dispatch *dispatch, struct pd_queue *queue
         dispatch->busy--;
         if (events)
             events->failed(job->arg, &err, 0);
-        dispatch->links->cancel(link);
+        if (link)
+            dispatch->links->cancel(link);
+        else
+            free(job); /* it was held: nothing of it is under way */
     }
 }
 
@@ -427,6 +445,7 @@ void pd_dispatch_close(struct pd_dispatch *dispatch, void (*closed)(void *arg), 
         queue_free(dispatch, queue);
     }
     uv_close((uv_handle_t *)&dispatch->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&dispatch->soon, on_timer_closed);
 }
 
 size_t pd_dispatch_busy(const struct pd_dispatch *dispatch)

@@ -26,6 +26,10 @@ struct pd_dispatch_links {
                const struct pd_run_events *events, void *arg, struct pd_err *err);
     void (*grant)(struct pd_link *link, size_t bytes);
     void (*cancel)(struct pd_link *link);
+    int (*send_stdin)(struct pd_link *link, const void *data, size_t len, struct pd_err *err);
+    void (*stdin_eof)(struct pd_link *link);
+    void (*signal)(struct pd_link *link, int signo);
+    void (*resize)(struct pd_link *link, uint16_t rows, uint16_t cols);
 };
 extern const struct pd_dispatch_links pd_dispatch_links_real;
 
@@ -35,12 +39,21 @@ struct pd_job_times {
     int64_t run_us;   /* from there to its end */
 };
 
+struct pd_job;
+
 struct pd_job_events {
+    /* A sandbox is there; the run begins when pd_job_proceed is called (now or later),
+     * and not before. From the loop; again when that sandbox was lost meanwhile. NULL: it
+     * begins at once. */
+    void (*about)(void *arg, struct pd_job *job);
+    /* The agent has started the program. May be NULL. */
+    void (*started)(void *arg);
     void (*stage)(void *arg, const char *name); /* as in pd_run_events; may be NULL */
     /* Likewise; consume, then pd_job_grant. */
     void (*output)(void *arg, int stream, const void *data, size_t len);
     void (*artifact)(void *arg, const char *path, const void *data, size_t len, bool last,
                      const char *error);
+    void (*stdin_room)(void *arg); /* as in pd_run_events; may be NULL */
     /* Exactly one of these, once, from the loop. The job is gone then. */
     void (*ended)(void *arg, const struct pd_run_result *result, const struct pd_job_times *times);
     /* Never begun: PD_TIMEOUT (maxWait), PD_THROTTLED (gave way to another key),
@@ -57,7 +70,6 @@ struct pd_job_request {
 };
 
 struct pd_dispatch;
-struct pd_job;
 
 /* Observes the store from now on. `links` is static. */
 struct pd_dispatch *pd_dispatch_new(uv_loop_t *loop, struct pd_store *store,
@@ -72,10 +84,23 @@ void pd_dispatch_close(struct pd_dispatch *dispatch, void (*closed)(void *arg), 
 int pd_dispatch_submit(struct pd_dispatch *dispatch, const struct pd_job_request *request,
                        const struct pd_job_events *events, void *arg, struct pd_job **ret_job,
                        int *ret_retry_after_s, struct pd_err *err);
+/* After `about`. */
+void pd_job_proceed(struct pd_job *job);
+/* These act on a run that was sent to its sandbox, and do nothing before. */
 void pd_job_grant(struct pd_job *job, size_t bytes);
+int pd_job_stdin(struct pd_job *job, const void *data, size_t len, struct pd_err *err);
+void pd_job_stdin_eof(struct pd_job *job);
+void pd_job_signal(struct pd_job *job, int signo);
+void pd_job_resize(struct pd_job *job, uint16_t rows, uint16_t cols);
+/* Likewise; the run then ends as canceled, and `ended` tells. False: it has not begun. */
+bool pd_job_stop(struct pd_job *job);
 /* Nobody wants it any more: a waiting one leaves its place, a running one is
  * stopped and its sandbox goes back. No event fires afterwards. */
 void pd_job_cancel(struct pd_job *job);
+
+/* How many stand before it in its queue (0: it is the next, or has begun), and what
+ * the wait is expected to be. */
+size_t pd_job_position(const struct pd_job *job, int64_t *ret_wait_ms);
 
 /* Waiting and running, of all pools. */
 size_t pd_dispatch_busy(const struct pd_dispatch *dispatch);

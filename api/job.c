@@ -13,6 +13,10 @@ const struct pd_dispatch_links pd_dispatch_links_real = {
     .run = pd_link_run,
     .grant = pd_run_grant,
     .cancel = pd_run_cancel,
+    .send_stdin = pd_run_stdin,
+    .stdin_eof = pd_run_stdin_eof,
+    .signal = pd_run_signal,
+    .resize = pd_run_resize,
 };
 
 /* ---- jobs ---- */
@@ -78,6 +82,8 @@ static void note_duration(struct pd_queue *queue, const struct pd_job *job)
 void pd_job_stop_running(struct pd_job *job)
 {
     pd_ring_remove(&job->in_running);
+    if (job->in_announced.next)
+        pd_ring_remove(&job->in_announced);
     job->queue->n_running--;
     job->link = NULL;
 }
@@ -105,6 +111,16 @@ static void on_started(void *arg)
     struct pd_job *job = arg;
 
     job->began = true;
+    if (job->events && job->events->started)
+        job->events->started(job->arg);
+}
+
+static void on_stdin_room(void *arg)
+{
+    struct pd_job *job = arg;
+
+    if (job->events && job->events->stdin_room)
+        job->events->stdin_room(job->arg);
 }
 
 static void on_output(void *arg, int stream, const void *data, size_t len)
@@ -178,32 +194,86 @@ static const struct pd_run_events run_events = {
     .stage = on_stage,
     .output = on_output,
     .artifact = on_artifact,
+    .stdin_room = on_stdin_room,
     .ended = on_ended,
 };
+
+static int job_send(struct pd_job *job, struct pd_link *link, struct pd_err *err)
+{
+    struct pd_dispatch *dispatch = job->dispatch;
+    int rc = link ? dispatch->links->run(link, job->run, &run_events, job, err)
+                  : pd_err_set(err, PD_UNAVAILABLE, "sandbox %s has no link", job->sandbox_id);
+
+    if (rc == 0)
+        job->link = link;
+    else
+        pd_store_release(dispatch->store, job->sandbox_id, rc == PD_INVALID,
+                         rc == PD_INVALID ? NULL : err->msg);
+    return rc;
+}
+
+/* From the loop: what its owner does then may start, end or cancel any job. */
+static void on_soon(uv_timer_t *timer)
+{
+    struct pd_dispatch *dispatch = timer->data;
+
+    while (!pd_ring_is_empty(&dispatch->announced)) {
+        struct pd_job *job = PD_CONTAINER_OF(dispatch->announced.next, struct pd_job, in_announced);
+        pd_ring_remove(&job->in_announced);
+        job->events->about(job->arg, job);
+    }
+}
+
+static void announce(struct pd_job *job)
+{
+    pd_ring_append(&job->dispatch->announced, &job->in_announced);
+    uv_timer_start(&job->dispatch->soon, on_soon, 0, 0);
+}
 
 /* Start a job that does not wait any more in a sandbox that is claimed for it.
  * 0, or negative: the job is the caller's still, the sandbox is not. */
 static int job_start(struct pd_job *job, struct pd_sandbox *sandbox, struct pd_err *err)
 {
-    struct pd_dispatch *dispatch = job->dispatch;
-    int rc;
+    int rc = 0;
 
     pd_strcpy(job->sandbox_id, sizeof job->sandbox_id, sandbox->id);
-    job->link = sandbox->link;
     job->claimed = pd_time_now();
     job->began = false;
     job->starts++;
-    rc = job->link ? dispatch->links->run(job->link, job->run, &run_events, job, err)
-                   : pd_err_set(err, PD_UNAVAILABLE, "sandbox %s has no link", sandbox->id);
-    if (rc == 0) {
-        pd_ring_append(&job->queue->running, &job->in_running);
-        job->queue->n_running++;
-        return 0;
+    job->held = job->events && job->events->about;
+    if (!job->held)
+        rc = job_send(job, sandbox->link, err);
+    if (rc < 0)
+        return rc;
+    pd_ring_append(&job->queue->running, &job->in_running);
+    job->queue->n_running++;
+    if (job->held)
+        announce(job);
+    return 0;
+}
+
+void pd_job_proceed(struct pd_job *job)
+{
+    struct pd_dispatch *dispatch = job->dispatch;
+    struct pd_sandbox *sandbox = pd_store_sandbox(dispatch->store, job->sandbox_id);
+    struct pd_queue *queue = job->queue;
+    struct pd_err err;
+    int rc;
+
+    assert(job->held);
+    job->held = false;
+    rc = job_send(job, sandbox ? sandbox->link : NULL, &err);
+    if (rc == 0)
+        return;
+    pd_job_stop_running(job);
+    if (rc == PD_INVALID) {
+        pd_job_fail(job, &err, 0);
+    } else {
+        note_outcome(queue, false, err.msg);
+        job_lost_early(job, err.msg);
     }
-    job->link = NULL;
-    pd_store_release(dispatch->store, job->sandbox_id, rc == PD_INVALID,
-                     rc == PD_INVALID ? NULL : err->msg);
-    return rc;
+    pd_queue_pump(dispatch, queue);
+    pd_queue_reap(dispatch, queue);
 }
 
 int pd_job_try(struct pd_job *job, struct pd_err *err)
@@ -236,11 +306,74 @@ void pd_job_grant(struct pd_job *job, size_t bytes)
         job->dispatch->links->grant(job->link, bytes);
 }
 
+int pd_job_stdin(struct pd_job *job, const void *data, size_t len, struct pd_err *err)
+{
+    return job->link ? job->dispatch->links->send_stdin(job->link, data, len, err) : 0;
+}
+
+void pd_job_stdin_eof(struct pd_job *job)
+{
+    if (job->link)
+        job->dispatch->links->stdin_eof(job->link);
+}
+
+void pd_job_signal(struct pd_job *job, int signo)
+{
+    if (job->link)
+        job->dispatch->links->signal(job->link, signo);
+}
+
+void pd_job_resize(struct pd_job *job, uint16_t rows, uint16_t cols)
+{
+    if (job->link)
+        job->dispatch->links->resize(job->link, rows, cols);
+}
+
+bool pd_job_stop(struct pd_job *job)
+{
+    if (job->link)
+        job->dispatch->links->cancel(job->link);
+    return job->link != NULL;
+}
+
+size_t pd_job_position(const struct pd_job *job, int64_t *ret_wait_ms)
+{
+    const struct pd_ring *order = &job->queue->waiting.order;
+    size_t position = 0;
+
+    *ret_wait_ms = 0;
+    if (!pd_fair_waits(&job->place))
+        return 0;
+    for (const struct pd_ring *at = order->next; at != order && at != &job->place.in_order;
+         at = at->next)
+        position++;
+    *ret_wait_ms = pd_queue_expected_wait_ms(job->dispatch, job->queue, position);
+    return position;
+}
+
+/* It has a sandbox, where nothing has begun. */
+static void job_let_go(struct pd_job *job)
+{
+    struct pd_dispatch *dispatch = job->dispatch;
+    struct pd_queue *queue = job->queue;
+
+    job->held = false;
+    pd_job_stop_running(job);
+    pd_store_release(dispatch->store, job->sandbox_id, true, NULL);
+    pd_job_free(job);
+    pd_queue_pump(dispatch, queue);
+    pd_queue_reap(dispatch, queue);
+}
+
 void pd_job_cancel(struct pd_job *job)
 {
     struct pd_pool *pool;
 
     job->events = NULL;
+    if (job->held) {
+        job_let_go(job);
+        return;
+    }
     if (job->link) {
         job->dispatch->links->cancel(job->link); /* `ended` follows, and frees it */
         return;

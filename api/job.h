@@ -23,8 +23,10 @@ struct pd_job {
     void *arg;
     struct pd_time claimed;
     char sandbox_id[PD_SANDBOX_ID_MAX];
-    struct pd_link *link; /* while running */
-    bool began;           /* the agent has started it */
+    struct pd_link *link;        /* while running */
+    bool began;                  /* the agent has started it */
+    bool held;                   /* has a sandbox, and waits for pd_job_proceed */
+    struct pd_ring in_announced; /* held, and `about` is still to be told */
     int starts;
 };
 
@@ -46,6 +48,9 @@ struct pd_dispatch {
     struct pd_store *store;
     const struct pd_dispatch_links *links;
     struct pd_queue *queues;
+    uv_timer_t soon; /* tells `about` */
+    struct pd_ring announced;
+    int closed_timers;
     uv_timer_t timer; /* the earliest deadline of a waiting job */
     size_t busy;
     size_t waiting_bytes;
@@ -79,6 +84,9 @@ void pd_queue_pump(struct pd_dispatch *dispatch, struct pd_queue *queue);
 void pd_queue_reap(struct pd_dispatch *dispatch, struct pd_queue *queue);
 void pd_queue_tell_demand(struct pd_dispatch *dispatch, struct pd_queue *queue,
                           struct pd_pool *pool);
+/* With so many before it. */
+int64_t pd_queue_expected_wait_ms(struct pd_dispatch *dispatch, const struct pd_queue *queue,
+                                  size_t before);
 int pd_queue_retry_after(struct pd_dispatch *dispatch, const struct pd_queue *queue);
 void pd_dispatch_arm_timer(struct pd_dispatch *dispatch);
 

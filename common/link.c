@@ -36,6 +36,7 @@ struct run {
     size_t stdin_credit; /* bytes that the agent will take now */
     bool stdin_eof;      /* to be sent when stdin_wait is empty */
     bool stdin_closed;
+    bool stdin_full; /* more was offered than fits */
 };
 
 struct pd_link {
@@ -223,8 +224,10 @@ int pd_run_stdin(struct pd_link *link, const void *data, size_t len, struct pd_e
 {
     if (!link->run.events || link->run.stdin_eof)
         return 0;
-    if (link->run.stdin_wait.len + len > PD_RUN_STDIN_WINDOW_BYTES)
+    if (link->run.stdin_wait.len + len > PD_RUN_STDIN_WINDOW_BYTES) {
+        link->run.stdin_full = true;
         return pd_err_set(err, PD_LIMIT, "more stdin than the program reads");
+    }
     if (pd_buf_add(&link->run.stdin_wait, data, len, err) < 0)
         return PD_LIMIT;
     pump_stdin(link);
@@ -351,6 +354,11 @@ static void on_window(struct pd_link *link, const struct pd_frame *frame)
     if (pd_link_field(frame, PD_FIELD_CREDIT, &credit))
         link->run.stdin_credit += (size_t)(pd_field_number(&credit) & 0xfffff);
     pump_stdin(link);
+    if (link->run.stdin_full && link->run.stdin_wait.len == 0) {
+        link->run.stdin_full = false;
+        if (link->run.events->stdin_room)
+            link->run.events->stdin_room(link->run.arg);
+    }
 }
 
 static void on_run_frame(struct pd_link *link, const struct pd_frame *frame)

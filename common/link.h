@@ -157,6 +157,8 @@ struct pd_run_events {
      * why (else NULL). May be NULL when no artifacts are asked for. */
     void (*artifact)(void *arg, const char *path, const void *data, size_t len, bool last,
                      const char *error);
+    /* After pd_run_stdin said PD_LIMIT: there is room again. May be NULL. */
+    void (*stdin_room)(void *arg);
     /* Exactly once, nothing afterwards. */
     void (*ended)(void *arg, const struct pd_run_result *result);
 };
@@ -169,7 +171,8 @@ int pd_link_run(struct pd_link *link, const struct pd_run_request *request,
 
 /* The following act on the link's run and do nothing when none is under way. */
 void pd_run_grant(struct pd_link *link, size_t bytes);
-/* Queue stdin. 0, or PD_LIMIT when more than PD_RUN_STDIN_WINDOW_BYTES wait. */
+/* Queue stdin, PD_RUN_STDIN_WINDOW_BYTES at a time at most. 0, or PD_LIMIT when it does
+ * not fit with what waits: `stdin_room` fires when nothing waits any more. */
 int pd_run_stdin(struct pd_link *link, const void *data, size_t len, struct pd_err *err);
 void pd_run_stdin_eof(struct pd_link *link);
 void pd_run_signal(struct pd_link *link, int signo);

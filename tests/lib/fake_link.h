@@ -12,6 +12,7 @@
  *   bytes             bytes that are no UTF-8
  *   artifact          leaves "a.txt" with "hello", and "b" which could not be read
  *   sleep MS          ends after so long
+ *   cat               stdin to stdout, until its end
  *   hold              ends when it is canceled
  *   lose              its sandbox dies after it has begun
  *   lose early        its sandbox dies before
@@ -39,6 +40,7 @@ struct pd_link {
     char *echo;
     bool canceled;
     bool closing;
+    bool started;
     size_t flood_left;
     size_t granted; /* bytes that came back as credit */
     size_t window;  /* bytes that may still be sent */
@@ -48,6 +50,9 @@ struct pd_link {
     int runs;
     int cancels;
     char last_code[256];
+    int last_signal;
+    uint16_t rows, cols;
+    bool stdin_full; /* set by a test: no more is taken */
 };
 
 static struct pd_link *fake_link_new(uv_loop_t *loop)
@@ -150,8 +155,10 @@ static void fake_on_timer(uv_timer_t *timer)
         fake_end(link, PD_CAUSE_LOST, 0, 0);
         return;
     }
-    link->events->started(link->arg);
-    if (strcmp(code, "hold") == 0)
+    if (!link->started)
+        link->events->started(link->arg);
+    link->started = true;
+    if (strcmp(code, "hold") == 0 || strcmp(code, "cat") == 0)
         return;
     if (strncmp(code, "flood ", 6) == 0) {
         fake_flood(link);
@@ -219,6 +226,7 @@ int pd_link_run(struct pd_link *link, const struct pd_run_request *request,
     link->events = events;
     link->arg = arg;
     link->canceled = false;
+    link->started = false;
     link->window = PD_RUN_OUTPUT_WINDOW_BYTES;
     link->runs++;
     uv_timer_start(&link->timer, fake_on_timer, (uint64_t)delay_ms, 0);
@@ -229,6 +237,34 @@ void pd_run_grant(struct pd_link *link, size_t bytes)
 {
     link->granted += bytes;
     link->window += bytes;
+    if (link->events && link->started && link->flood_left > 0)
+        uv_timer_start(&link->timer, fake_on_timer, 0, 0);
+}
+
+int pd_run_stdin(struct pd_link *link, const void *data, size_t len, struct pd_err *err)
+{
+    if (link->stdin_full)
+        return pd_err_set(err, PD_LIMIT, "full");
+    if (link->events && strcmp(link->code, "cat") == 0)
+        link->events->output(link->arg, 1, data, len);
+    return 0;
+}
+
+void pd_run_stdin_eof(struct pd_link *link)
+{
+    if (link->events && strcmp(link->code, "cat") == 0)
+        fake_end(link, PD_CAUSE_EXITED, 0, 0);
+}
+
+void pd_run_signal(struct pd_link *link, int signo)
+{
+    link->last_signal = signo;
+}
+
+void pd_run_resize(struct pd_link *link, uint16_t rows, uint16_t cols)
+{
+    link->rows = rows;
+    link->cols = cols;
 }
 
 void pd_run_cancel(struct pd_link *link)

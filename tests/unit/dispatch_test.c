@@ -31,6 +31,7 @@ struct want {
     int retry_after_s;
     int64_t queue_us;
     size_t output;
+    int abouts;
 };
 
 struct world {
@@ -42,7 +43,8 @@ struct world {
     size_t n_links;
     struct want wants[JOBS_MAX];
     size_t n_wants;
-    char order[256]; /* names of those that ended, in order */
+    char order[256];                    /* names of those that ended, in order */
+    const struct pd_job_events *events; /* for the next submit; NULL: job_events */
     bool closed;
     int idles;
 };
@@ -186,8 +188,8 @@ static int submit(struct world *world, const char *name, const char *key_id, con
                 .code_len = strlen(code),
                 .stdin_data = ""},
     };
-    rc = pd_dispatch_submit(world->dispatch, &request, &job_events, want, &want->job,
-                            &want->retry_after_s, &err);
+    rc = pd_dispatch_submit(world->dispatch, &request, world->events ? world->events : &job_events,
+                            want, &want->job, &want->retry_after_s, &err);
     assert_false(want->done);
     if (rc < 0) {
         assert_int_equal(rc, err.kind);
@@ -321,6 +323,133 @@ static void test_a_key_without_sandbox_does_not_block_others(void **state)
     assert_false(want_named(world, "c")->done);
     pd_job_cancel(want_named(world, "c")->job);
     assert_int_equal(pd_dispatch_busy(world->dispatch), 0);
+    world_free(world);
+}
+
+/* ---- holding ---- */
+
+static void on_about(void *arg, struct pd_job *job)
+{
+    struct want *want = arg;
+
+    assert_ptr_equal(want->job, job); /* so submit has returned */
+    want->abouts++;
+}
+
+static const struct pd_job_events held_events = {
+    .about = on_about,
+    .output = on_output,
+    .ended = on_ended,
+    .failed = on_failed,
+};
+
+static struct want *submit_held(struct world *world, const char *name)
+{
+    world->events = &held_events;
+    assert_int_equal(submit(world, name, "k", "print hello"), 0);
+    world->events = NULL;
+    return want_named(world, name);
+}
+
+static void until_about(struct world *world, struct want *want, int abouts)
+{
+    for (int i = 0; i < WAIT_MS && want->abouts < abouts; i++)
+        pd_loop_for(&world->loop, 1);
+    assert_int_equal(want->abouts, abouts);
+}
+
+static void test_held_until_told_to_proceed(void **state)
+{
+    struct world *world = world_new(SHARED, 1);
+    struct want *want = submit_held(world, "a");
+
+    (void)state;
+    submit(world, "b", "k", "print x");
+    until_about(world, want, 1);
+    pd_loop_for(&world->loop, 10);
+    assert_int_equal(world->links[0]->runs, 0);
+    assert_int_equal(warm_count(world), 0);
+    assert_false(pd_job_stop(want->job)); /* there is nothing to stop yet */
+    pd_job_proceed(want->job);
+    until(world, "b");
+    assert_string_equal(world->order, "a b ");
+    world_free(world);
+}
+
+static void test_held_and_canceled(void **state)
+{
+    struct world *world = world_new(SHARED, 1);
+    struct want *want = submit_held(world, "a");
+
+    (void)state;
+    submit(world, "b", "k", "print x");
+    pd_job_cancel(want->job); /* before it was told */
+    until(world, "b");
+    assert_int_equal(want->abouts, 0);
+    want = submit_held(world, "c");
+    until_about(world, want, 1);
+    pd_job_cancel(want->job);
+    assert_int_equal(warm_count(world), 1);
+    assert_int_equal(pd_dispatch_busy(world->dispatch), 0);
+    submit_held(world, "d"); /* and one that is held when all ends */
+    world_free(world);
+}
+
+static void test_held_while_its_sandbox_is_lost(void **state)
+{
+    struct world *world = world_new(SHARED, 2);
+    struct want *want = submit_held(world, "a");
+    struct pd_sandbox *sandbox;
+
+    (void)state;
+    until_about(world, want, 1);
+    for (size_t i = 0; (sandbox = pd_store_sandbox_at(world->store, "p", i)); i++) {
+        if (sandbox->phase == PD_SANDBOX_CLAIMED)
+            sandbox->link = NULL;
+    }
+    pd_job_proceed(want->job);
+    until_about(world, want, 2);
+    pd_job_proceed(want->job);
+    until(world, "a");
+    assert_int_equal(want->how, RAN);
+    world_free(world);
+}
+
+/* ---- what reaches a run ---- */
+
+static void test_control(void **state)
+{
+    struct world *world = world_new(SHARED, 1);
+    struct pd_err err;
+    int64_t wait_ms;
+    struct want *want;
+
+    (void)state;
+    submit(world, "a", "k", "cat");
+    submit(world, "b", "k", "print x");
+    submit(world, "c", "k", "print x");
+    want = want_named(world, "a");
+    assert_int_equal(pd_job_position(want->job, &wait_ms), 0);
+    assert_int_equal(wait_ms, 0);
+    assert_int_equal(pd_job_position(want_named(world, "b")->job, &wait_ms), 0);
+    assert_int_equal(pd_job_position(want_named(world, "c")->job, &wait_ms), 1);
+    assert_true(wait_ms > 0);
+    pd_job_signal(want->job, 2);
+    assert_int_equal(world->links[0]->last_signal, 2);
+    pd_job_resize(want->job, 24, 80);
+    assert_int_equal(world->links[0]->cols, 80);
+    assert_int_equal(pd_job_stdin(want->job, "abc", 3, &err), 0);
+    assert_int_equal(want->output, 3);
+    world->links[0]->stdin_full = true;
+    assert_int_equal(pd_job_stdin(want->job, "abc", 3, &err), PD_LIMIT);
+    pd_job_signal(want_named(world, "b")->job, 9); /* which has not begun */
+    assert_int_equal(world->links[0]->last_signal, 2);
+    pd_job_stdin_eof(want->job);
+    until(world, "c");
+    submit(world, "d", "k", "hold");
+    assert_true(pd_job_stop(want_named(world, "d")->job));
+    until(world, "d"); /* unlike after pd_job_cancel, it is told */
+    assert_int_equal(want_named(world, "d")->cause, PD_CAUSE_CANCELED);
     world_free(world);
 }
 
@@ -626,6 +755,10 @@ int main(void)
         cmocka_unit_test(test_a_sandbox_that_becomes_warm_is_used),
         cmocka_unit_test(test_keys_take_turns),
         cmocka_unit_test(test_a_key_without_sandbox_does_not_block_others),
+        cmocka_unit_test(test_held_until_told_to_proceed),
+        cmocka_unit_test(test_held_and_canceled),
+        cmocka_unit_test(test_held_while_its_sandbox_is_lost),
+        cmocka_unit_test(test_control),
         cmocka_unit_test(test_unknown_pool),
         cmocka_unit_test(test_what_the_agent_cannot_take),
         cmocka_unit_test(test_full_queue_refuses_whoever_fills_it),
