@@ -96,6 +96,8 @@ static SSL_CTX *ctx_new(const char *folder)
     save_cert(folder, "other-ca.pem", other);
     save_cert(folder, "cert.pem", cert);
     save_key(folder, "key.pem", key);
+    save_cert(folder, "server.pem", server);
+    save_key(folder, "server-key.pem", server_key);
     SSL_CTX_use_certificate(ctx, server);
     SSL_CTX_use_PrivateKey(ctx, server_key);
     X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), ca);
@@ -109,6 +111,11 @@ static SSL_CTX *ctx_new(const char *folder)
     EVP_PKEY_free(other_key);
     EVP_PKEY_free(server_key);
     return ctx;
+}
+
+void pd_tls_front_certify(const char *folder)
+{
+    SSL_CTX_free(ctx_new(folder));
 }
 
 /* ---- carrying ---- */
