@@ -3,23 +3,26 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
+#include <unistd.h>
 
+#include "api/auth.h"
 #include "api/catalogue.h"
 #include "api/context.h"
 #include "api/execute.h"
 #include "api/health.h"
 #include "api/kube_listener.h"
 #include "api/listener.h"
+#include "api/login.h"
 #include "api/server.h"
+#include "api/web.h"
 #include "common/asset.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/yaml.h"
 
-#define HEADER_BYTES 512 /* longest header value that is looked at */
 #define DRAIN_LOOK_MS 20
 #define STREAMS_LOOKS 250 /* then streams that do not end are cut off */
+#define MACHINE_BYTES 256
 #define EXECUTE_SCHEMA "api/schemas/execute.yaml"
 
 struct pd_api {
@@ -27,7 +30,8 @@ struct pd_api {
     struct pd_schema *execute_schema;
     struct pd_server *server;
     struct pd_kube_listener *kube_listener; /* NULL: none */
-    char *address;
+    char machine[MACHINE_BYTES];
+    char *host_names;
     int streams_looks; /* while nothing but streams was left */
     uv_timer_t soon;   /* tells of a drain that had nothing to wait for */
     void (*drained)(void *arg);
@@ -42,58 +46,12 @@ static const struct pd_route routes[] = {
     {PD_METHOD_GET, "/health", true, pd_health_handle},
     {PD_METHOD_GET, "/livez", true, pd_livez_handle},
     {PD_METHOD_GET, "/readyz", true, pd_readyz_handle},
+    {PD_METHOD_POST, "/login", true, pd_login_handle},
+    {PD_METHOD_GET, "/session", false, pd_session_get_handle},
+    {PD_METHOD_DELETE, "/session", false, pd_session_delete_handle},
+    {PD_METHOD_POST, "/session/links", false, pd_session_link_handle},
     {.path = NULL},
 };
-
-/* ---- who may ---- */
-
-static const char *key_in_bearer(const char *authorization)
-{
-    if (strncasecmp(authorization, "Bearer ", 7) != 0)
-        return NULL;
-    return authorization + 7 + strspn(authorization + 7, " ");
-}
-
-/* The key's id, or NULL. X-API-Key comes first where both are sent. */
-static const char *authenticate(const struct pd_api *api, const struct pd_exchange *exchange)
-{
-    char text[HEADER_BYTES];
-    const char *key = NULL;
-    const char *id;
-
-    if (pd_exchange_header(exchange, "x-api-key", text, sizeof text))
-        key = text;
-    else if (pd_exchange_header(exchange, "authorization", text, sizeof text))
-        key = key_in_bearer(text);
-    id = key ? pd_keys_check(api->context.keys, key, strlen(key)) : NULL;
-    pd_wipe(text, sizeof text);
-    return id;
-}
-
-static bool is_our_origin(const struct pd_api *api, const char *origin)
-{
-    const char *names[] = {"127.0.0.1", "localhost", "[::1]", api->address};
-    char own[160];
-
-    for (size_t i = 0; i < PD_COUNT(names); i++) {
-        snprintf(own, sizeof own, "http://%s:%d", names[i], pd_server_port(api->server));
-        if (strcasecmp(own, origin) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* A web page elsewhere must not be able to start anything with a browser's help. */
-static bool is_foreign(const struct pd_api *api, const struct pd_exchange *exchange)
-{
-    char origin[HEADER_BYTES];
-    enum pd_method method = pd_exchange_method(exchange);
-
-    if (method == PD_METHOD_GET || method == PD_METHOD_HEAD)
-        return false;
-    return pd_exchange_header(exchange, "origin", origin, sizeof origin) &&
-           !is_our_origin(api, origin);
-}
 
 /* ---- requests ---- */
 
@@ -105,13 +63,11 @@ static void problem(struct pd_exchange *exchange, int status, const char *detail
 
 static void handle(struct pd_api *api, struct pd_exchange *exchange, const struct pd_route *route)
 {
-    const char *key_id = route->open ? NULL : authenticate(api, exchange);
+    const char *key_id, *detail;
+    int status = pd_auth_check(&api->context, exchange, route->open, &key_id, &detail);
 
-    if (!route->open && !key_id) {
-        problem(exchange, 401,
-                "an API key is needed: send it as X-API-Key or as Authorization: Bearer", NULL);
-    } else if (is_foreign(api, exchange)) {
-        problem(exchange, 403, "requests of web pages from elsewhere are not served", NULL);
+    if (status) {
+        problem(exchange, status, detail, NULL);
     } else {
         pd_exchange_set_key_id(exchange, key_id);
         route->handler(&api->context, exchange);
@@ -125,6 +81,8 @@ static void on_request(void *arg, struct pd_exchange *exchange)
     char allow[PD_ALLOW_BYTES];
     char line[PD_ALLOW_BYTES + 16];
 
+    if (pd_web_serve(api->context.web, exchange))
+        return;
     switch (pd_route_find(routes, pd_exchange_method(exchange), pd_exchange_path(exchange), &route,
                           allow)) {
     case PD_ROUTE_FOUND:
@@ -229,7 +187,9 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
         free(api);
         return rc;
     }
-    api->address = pd_strdup(config->listen_address);
+    if (gethostname(api->machine, sizeof api->machine - 1) < 0)
+        api->machine[0] = '\0';
+    api->host_names = config->host_names ? pd_strdup(config->host_names) : NULL;
     api->execute_schema = schema;
     api->context = (struct pd_api_context){
         .store = config->store,
@@ -238,9 +198,14 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
         .dispatch = pd_dispatch_new(config->loop, config->store,
                                     config->links ? config->links : &pd_dispatch_links_real),
         .rules = {schema, config->languages, config->store},
+        .sessions = pd_sessions_new(),
+        .web = pd_web_new(),
+        .hosts = {api->machine, api->host_names},
         .healthy = config->healthy,
         .healthy_arg = config->healthy_arg,
     };
+    snprintf(api->context.cookie, sizeof api->context.cookie, "paddock_%d",
+             pd_server_port(api->server));
     uv_timer_init(config->loop, &api->soon);
     api->soon.data = api;
     *ret_api = api;
@@ -255,6 +220,12 @@ int pd_api_port(const struct pd_api *api)
 int pd_api_kube_port(const struct pd_api *api)
 {
     return api->kube_listener ? pd_kube_listener_port(api->kube_listener) : 0;
+}
+
+void pd_api_login_link(struct pd_api *api, const char *key_id,
+                       char ret_link[static PD_TOKEN_BYTES])
+{
+    pd_sessions_offer(api->context.sessions, key_id, pd_time_now(), ret_link);
 }
 
 static void tell_drained(struct pd_api *api)
@@ -305,7 +276,9 @@ static void on_timer_closed(uv_handle_t *handle)
     void *arg = api->closed_arg;
 
     pd_schema_free(api->execute_schema);
-    free(api->address);
+    pd_sessions_free(api->context.sessions);
+    pd_web_free(api->context.web);
+    free(api->host_names);
     free(api);
     if (closed)
         closed(arg);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "api/session.h"
 #include "common/err.h"
 #include "common/languages.h"
 #include "common/store.h"
@@ -22,6 +23,7 @@ struct pd_api_config {
     struct pd_keys *keys;       /* api/keys.h */
     const char *listen_address; /* "127.0.0.1" */
     int listen_port;            /* 0: any free one */
+    const char *host_names;     /* for browsers: api/origin.h; NULL for none */
     /* Is what runs need there? For /health and /readyz; sentence borrowed. */
     bool (*healthy)(void *arg, const char **ret_sentence);
     void *healthy_arg;
@@ -45,6 +47,10 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
 int pd_api_port(const struct pd_api *api);
 /* The port for kubectl, 0 for none. */
 int pd_api_kube_port(const struct pd_api *api);
+
+/* A login link for a browser (api/session.h); for /login#LINK. */
+void pd_api_login_link(struct pd_api *api, const char *key_id,
+                       char ret_link[static PD_TOKEN_BYTES]);
 
 /* Stop accepting work: /readyz says so, new runs get 503; those under way and
  * queued go on. `drained` fires once from the loop when none is left. */

@@ -129,7 +129,7 @@ void pd_flow_drain(struct pd_exchange *conn);
 uint64_t pd_flow_sent(const struct pd_exchange *conn);
 
 /* exchange.c: an answer's head, with these lines for its body's framing. */
-#define PD_REPLY_HEAD_BYTES 1024
+#define PD_REPLY_HEAD_BYTES 2048
 size_t pd_exchange_format_head(struct pd_exchange *conn, int status, const char *content_type,
                                const char *framing, const char *headers,
                                char out[static PD_REPLY_HEAD_BYTES]);

@@ -6,9 +6,15 @@
 
 #include "api/dispatch.h"
 #include "api/keys.h"
+#include "api/origin.h"
 #include "api/request.h"
+#include "api/session.h"
 #include "common/languages.h"
 #include "common/store.h"
+
+struct pd_web;
+
+#define PD_COOKIE_NAME_BYTES 16
 
 struct pd_api_context {
     struct pd_store *store;
@@ -16,6 +22,10 @@ struct pd_api_context {
     const struct pd_keys *keys;
     struct pd_dispatch *dispatch;
     struct pd_request_rules rules; /* of POST /execute */
+    struct pd_sessions *sessions;
+    struct pd_web *web;
+    struct pd_hosts hosts;
+    char cookie[PD_COOKIE_NAME_BYTES]; /* with the port in it: cookies of a host go to all ports */
     bool draining;
     bool (*healthy)(void *arg, const char **ret_sentence);
     void *healthy_arg;

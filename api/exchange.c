@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,13 +43,16 @@ size_t pd_exchange_format_head(struct pd_exchange *conn, int status, const char 
                        "%s%s%s%s%s%s"
                        "X-Request-Id: %s\r\n"
                        "traceparent: %s\r\n"
-                       "Cache-Control: no-store\r\n"
+                       "%s"
                        "X-Content-Type-Options: nosniff\r\n"
                        "\r\n",
                        status, pd_status_title(status), date_now(conn->server),
                        content_type ? "Content-Type: " : "", content_type ? content_type : "",
                        content_type ? "\r\n" : "", framing, connection_header(conn),
-                       headers ? headers : "", conn->trace.request_id, conn->trace.traceparent);
+                       headers ? headers : "", conn->trace.request_id, conn->trace.traceparent,
+                       headers && strstr(headers, "Cache-Control:")
+                           ? ""
+                           : "Cache-Control: no-store\r\n");
 
     assert(len > 0 && len < PD_REPLY_HEAD_BYTES);
     return (size_t)len;
@@ -125,7 +129,7 @@ void pd_exchange_reply(struct pd_exchange *conn, int status, const char *content
     conn->replied = true;
     pd_deadline_clear(&conn->deadline);
     pd_exchange_decide_keep_alive(conn);
-    if (status != 204)
+    if (status != 204 && status != 304)
         snprintf(length, sizeof length, "Content-Length: %zu\r\n", body_len);
     head_len = pd_exchange_format_head(conn, status, content_type, length, headers, head);
     if (body) {
@@ -207,6 +211,20 @@ bool pd_exchange_asks_upgrade(const struct pd_exchange *conn, const char *protoc
     return connection && upgrade && conn->method == PD_METHOD_GET && !conn->http10 &&
            !pd_conn_is_body_unread(conn) && pd_header_has_token(connection, "upgrade") &&
            pd_header_has_token(upgrade, protocol);
+}
+
+bool pd_exchange_is_local(const struct pd_exchange *conn)
+{
+    struct sockaddr_storage peer;
+    int len = sizeof peer;
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&peer;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&peer;
+
+    if (uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&peer, &len) < 0)
+        return false;
+    if (peer.ss_family == AF_INET)
+        return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
+    return peer.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 }
 
 void pd_exchange_on_gone(struct pd_exchange *conn, void (*gone)(void *arg), void *arg)

@@ -153,6 +153,11 @@ const char *pd_keys_check(const struct pd_keys *keys, const char *text, size_t l
     return CRYPTO_memcmp(presented, keys->digest, sizeof presented) == 0 ? keys->id : NULL;
 }
 
+const char *pd_keys_find(const struct pd_keys *keys, const char *id)
+{
+    return strcmp(keys->id, id) == 0 ? keys->id : NULL;
+}
+
 size_t pd_keys_count(const struct pd_keys *keys)
 {
     return keys ? 1 : 0;

@@ -27,6 +27,9 @@ void pd_keys_free(struct pd_keys *keys); /* NULL is fine */
  * (borrowed for the life of `keys`), or NULL when it is nobody's. */
 const char *pd_keys_check(const struct pd_keys *keys, const char *text, size_t len);
 
+/* The id of a key that is still one of ours, by a copy of it; else NULL. */
+const char *pd_keys_find(const struct pd_keys *keys, const char *id);
+
 /* How many there are; a listener beyond loopback wants one. */
 size_t pd_keys_count(const struct pd_keys *keys);
 

@@ -77,6 +77,9 @@ bool pd_exchange_query(const struct pd_exchange *exchange, const char *name, cha
  * with a GET without a body. Only until on_request returns. */
 bool pd_exchange_asks_upgrade(const struct pd_exchange *exchange, const char *protocol);
 
+/* Whether the peer is this machine, by a loopback address. */
+bool pd_exchange_is_local(const struct pd_exchange *exchange);
+
 /* Whose request it is: set once it is known, borrowed for the server's life. */
 void pd_exchange_set_key_id(struct pd_exchange *exchange, const char *key_id);
 const char *pd_exchange_key_id(const struct pd_exchange *exchange);

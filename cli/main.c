@@ -5,6 +5,7 @@
 #include "cli/check.h"
 #include "cli/key.h"
 #include "cli/kubeconfig.h"
+#include "cli/login.h"
 #include "cli/selftest.h"
 #include "cli/serve.h"
 #include "common/mem.h"
@@ -20,6 +21,7 @@ static const struct command commands[] = {
     {"check", pd_check_main, "print a configuration file in canonical form, or its problems"},
     {"key", pd_key_main, "show the API key"},
     {"kubeconfig", pd_kubeconfig_main, "print what kubectl needs to be a client"},
+    {"login", pd_login_main, "a one-time link that logs a browser in"},
     {"selftest", pd_selftest_main, "replay known attacks against the running service"},
 };
 

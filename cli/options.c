@@ -20,6 +20,8 @@ const char pd_options_help[] =
     "  --kube-listen ADDR:PORT  where kubectl connects, by TLS; off: nowhere\n"
     "                       (PADDOCK_KUBE_LISTEN; 127.0.0.1:8443)\n"
     "  --tls-names NAMES    more names for the certificate there, by commas (PADDOCK_TLS_NAMES)\n"
+    "  --host-names NAMES   names besides localhost by which browsers may reach the API, separated\n"
+    "                       by commas (PADDOCK_HOST_NAMES; this machine's name always is one)\n"
     "  --config FILE        the default pool (PADDOCK_CONFIG; /etc/paddock/default.yaml, else built in)\n"
     "  --pools-dir DIR      manifests of more pools (PADDOCK_POOLS_DIR; pools.d beside the config)\n"
     "  --state-dir DIR      keys and what must last (PADDOCK_STATE_DIR; /var/lib/paddock for root,\n"
@@ -93,7 +95,8 @@ static char *sibling(const char *config, const char *name)
 }
 
 struct flags {
-    const char *listen, *config, *pools_dir, *state_dir, *log_level, *provider, *kube_listen, *tls_names;
+    const char *listen, *host_names, *config, *pools_dir, *state_dir, *log_level, *provider;
+    const char *kube_listen, *tls_names;
     bool help;
 };
 
@@ -105,6 +108,7 @@ static int parse_flags(int argc, char **argv, struct flags *flags, struct pd_err
         {"log-level", required_argument, NULL, 'v'}, {"help", no_argument, NULL, 'h'},
         {"kube-listen", required_argument, NULL, 'k'},
         {"tls-names", required_argument, NULL, 'n'},
+        {"host-names", required_argument, NULL, 'b'},
         {NULL, 0, NULL, 0},
     };
 
@@ -119,6 +123,7 @@ static int parse_flags(int argc, char **argv, struct flags *flags, struct pd_err
         case 'v': flags->log_level = optarg; break;
         case 'k': flags->kube_listen = optarg; break;
         case 'n': flags->tls_names = optarg; break;
+        case 'b': flags->host_names = optarg; break;
         case 'h': flags->help = true; break;
         case ':': return pd_err_set(err, PD_INVALID, "%s needs a value", argv[optind - 1]);
         default: return pd_err_set(err, PD_INVALID, "unknown flag %s", argv[optind - 1]);
@@ -165,6 +170,7 @@ int pd_options_parse(int argc, char **argv, struct pd_options *ret_options, stru
     o->pools_dir = pools_dir ? pd_strdup(pools_dir) : sibling(o->config, "pools.d");
     o->languages = sibling(o->config, "languages.yaml");
     o->state_dir = pd_state_dir(flags.state_dir);
+    o->host_names = choose(flags.host_names, "PADDOCK_HOST_NAMES", NULL);
     o->docker.host = choose(NULL, "DOCKER_HOST", NULL);
     o->docker.tls_verify = choose(NULL, "DOCKER_TLS_VERIFY", NULL) != NULL;
     o->docker.cert_path = choose(NULL, "DOCKER_CERT_PATH", NULL);

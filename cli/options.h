@@ -15,6 +15,7 @@ struct pd_options {
     bool kube_is_default;           /* nobody asked for it: it may be missing */
     const char *tls_names;          /* --tls-names, PADDOCK_TLS_NAMES; NULL: none; borrowed */
     const char *tls_ca_file;        /* PADDOCK_TLS_CA; NULL: an own authority; borrowed */
+    const char *host_names;         /* --host-names, PADDOCK_HOST_NAMES, NULL; borrowed */
     char *config;                   /* --config, PADDOCK_CONFIG, /etc/paddock/default.yaml where
                                        it exists, else NULL: the built-in one */
     char *pools_dir;                /* --pools-dir, PADDOCK_POOLS_DIR, pools.d beside the config

@@ -294,6 +294,7 @@ static int open_api(struct service *service, struct pd_err *err)
         .state_dir = service->state.dir,
         .tls_ca_file = service->options.tls_ca_file,
         .tls_names = service->options.tls_names,
+        .host_names = service->options.host_names,
         .healthy = is_healthy,
         .healthy_arg = service,
     };
@@ -335,6 +336,40 @@ static void announce_kube(const struct service *service)
     pd_log(PD_LOG_INFO, "serve", "kubectl connects here: paddock kubeconfig", "kube", url, NULL);
 }
 
+/* A browser's way in, good once and for a minute: for the person at the terminal. */
+static void print_link(const struct service *service, const char *url, const char *key)
+{
+    const char *id = pd_keys_check(service->keys, key, strlen(key));
+    char link[PD_TOKEN_BYTES];
+
+    if (!id)
+        return;
+    pd_api_login_link(service->api, id, link);
+    fprintf(stderr, "\n    console: %s/login#%s\n    (once, within %d s; another one: paddock login)\n\n",
+            url, link, (int)(PD_LINK_LIFE_MS / 1000));
+    pd_wipe(link, sizeof link);
+}
+
+/* Secrets are shown only to a person, on a terminal: the key at its making. */
+static void announce_key(const struct service *service, const char *url)
+{
+    pd_autofree char *path = pd_asprintf("%s/key", service->state.dir);
+    const char *env_key = getenv("EXECUTION_API_KEY");
+    char text[PD_KEY_TEXT_MAX + 1] = "";
+
+    if (service->key_is_kept)
+        pd_log(PD_LOG_INFO, "serve", "the API key is shown by: paddock key show", "path", path,
+               NULL);
+    if (!isatty(STDERR_FILENO))
+        return;
+    if (service->key_is_kept && pd_keys_load(service->state.dir, text, NULL) < 0)
+        return;
+    if (service->key_is_new)
+        fprintf(stderr, "\n    API key: %s\n", text);
+    print_link(service, url, service->key_is_kept ? text : env_key);
+    pd_wipe(text, sizeof text);
+}
+
 /* What a person who has just started it wants to know. */
 static void announce(const struct service *service)
 {
@@ -344,22 +379,7 @@ static void announce(const struct service *service)
 
     pd_log(PD_LOG_INFO, "serve", "serving", "url", url, "version", PD_VERSION, "state_dir",
            service->state.dir, "instance", service->state.instance, NULL);
-}
-
-/* The key itself is shown only to a person: at its making, on a terminal. */
-static void announce_key(const struct service *service)
-{
-    pd_autofree char *path = pd_asprintf("%s/key", service->state.dir);
-    char text[PD_KEY_TEXT_MAX + 1];
-
-    if (!service->key_is_kept)
-        return;
-    pd_log(PD_LOG_INFO, "serve", "the API key is shown by: paddock key show", "path", path, NULL);
-    if (!service->key_is_new || !isatty(STDERR_FILENO) ||
-        pd_keys_load(service->state.dir, text, NULL) < 0)
-        return;
-    fprintf(stderr, "\n    API key: %s\n\n", text);
-    pd_wipe(text, sizeof text);
+    announce_key(service, url);
 }
 
 static void free_all(struct service *service)
@@ -383,7 +403,6 @@ static int run(struct service *service)
     } else {
         announce_kube(service);
         announce(service);
-        announce_key(service);
     }
     uv_run(&service->loop, UV_RUN_DEFAULT);
     if (service->left_behind)
