@@ -13,6 +13,7 @@
 #include "api/kube_listener.h"
 #include "api/listener.h"
 #include "api/login.h"
+#include "api/metrics.h"
 #include "api/server.h"
 #include "api/web.h"
 #include "common/asset.h"
@@ -50,6 +51,7 @@ static const struct pd_route routes[] = {
     {PD_METHOD_GET, "/session", false, pd_session_get_handle},
     {PD_METHOD_DELETE, "/session", false, pd_session_delete_handle},
     {PD_METHOD_POST, "/session/links", false, pd_session_link_handle},
+    {PD_METHOD_GET, "/metrics", false, pd_metrics_handle},
     {.path = NULL},
 };
 
@@ -164,6 +166,14 @@ static int open_kube(struct pd_api *api, const struct pd_api_config *config, str
     return 0;
 }
 
+static void collect(void *arg, struct pd_metrics *metrics)
+{
+    struct pd_api *api = arg;
+
+    pd_api_collect(&api->context, metrics);
+    pd_metrics_set(metrics, PD_M_SOCKETS, NULL, (double)pd_server_connections(api->server));
+}
+
 int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, struct pd_err *err)
 {
     struct pd_api *api;
@@ -201,11 +211,14 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
         .sessions = pd_sessions_new(),
         .web = pd_web_new(),
         .hosts = {api->machine, api->host_names},
+        .metrics = config->metrics,
         .healthy = config->healthy,
         .healthy_arg = config->healthy_arg,
     };
     snprintf(api->context.cookie, sizeof api->context.cookie, "paddock_%d",
              pd_server_port(api->server));
+    pd_dispatch_set_metrics(api->context.dispatch, config->metrics);
+    pd_metrics_on_collect(config->metrics, collect, api);
     uv_timer_init(config->loop, &api->soon);
     api->soon.data = api;
     *ret_api = api;
@@ -308,6 +321,7 @@ static void on_kube_closed(void *arg)
 
 void pd_api_close(struct pd_api *api, void (*closed)(void *arg), void *arg)
 {
+    pd_metrics_off_collect(api->context.metrics, collect, api);
     api->closed = closed;
     api->closed_arg = arg;
     if (api->kube_listener)

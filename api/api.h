@@ -14,6 +14,7 @@
 struct pd_api;
 struct pd_dispatch_links;
 struct pd_keys;
+struct pd_metrics;
 struct pd_server_limits;
 
 struct pd_api_config {
@@ -34,6 +35,7 @@ struct pd_api_config {
     const char *state_dir;
     const char *tls_ca_file;
     const char *tls_names;
+    struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
     const struct pd_server_limits *limits; /* api/server.h; NULL: the defaults */
     const struct pd_dispatch_links *links; /* api/dispatch.h; NULL: the real ones */
 };

@@ -21,6 +21,7 @@ struct pd_api_context {
     const struct pd_languages *languages;
     const struct pd_keys *keys;
     struct pd_dispatch *dispatch;
+    struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
     struct pd_request_rules rules; /* of POST /execute */
     struct pd_sessions *sessions;
     struct pd_web *web;

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "api/fair.h"
+#include "api/figures.h"
 #include "api/job.h"
 #include "api/problem.h"
 #include "common/log.h"
@@ -312,6 +313,7 @@ static struct pd_job *job_new(struct pd_dispatch *dispatch, struct pd_queue *que
     job->dispatch = dispatch;
     job->queue = queue;
     pd_strcpy(job->key_id, sizeof job->key_id, request->key_id);
+    pd_strcpy(job->language, sizeof job->language, request->run->language);
     job->run = request->run;
     job->bytes = request->bytes;
     job->events = events;
@@ -356,11 +358,13 @@ int pd_dispatch_submit(struct pd_dispatch *dispatch, const struct pd_job_request
     job = job_new(dispatch, queue, request, events, arg);
     if (queue->waiting.count == 0)
         rc = pd_job_try(job, err);
-    if (rc == 0)
+    if (rc == 0) {
         pool->demand.warm_hits++;
-    else if (rc == PD_NOT_FOUND)
+        pd_metrics_add(dispatch->metrics, PD_M_WARM_HITS, PD_LABELS(queue->pool), 1);
+    } else if (rc == PD_NOT_FOUND)
         rc = enqueue(dispatch, pool, job, err);
     if (rc < 0) {
+        pd_figures_refused(dispatch->metrics, queue->pool, rc);
         *ret_retry_after_s = rc == PD_INVALID ? 0 : pd_queue_retry_after(dispatch, queue);
         free(job);
         return rc;
@@ -472,4 +476,38 @@ bool pd_dispatch_is_healthy(struct pd_dispatch *dispatch, const char **ret_sente
         return false;
     }
     return true;
+}
+
+/* ---- figures ---- */
+
+void pd_dispatch_set_metrics(struct pd_dispatch *dispatch, struct pd_metrics *metrics)
+{
+    dispatch->metrics = metrics;
+}
+
+static void collect_queue(const struct pd_queue *queue, struct pd_metrics *metrics,
+                          pd_key_class_cb class_of, void *arg)
+{
+    struct pd_fair_item *oldest = pd_fair_oldest(&queue->waiting);
+    int64_t wait_ms = oldest ? pd_time_ms_between(oldest->since, pd_time_now()) : 0;
+    struct pd_fair_item *place = NULL;
+
+    pd_metrics_add(metrics, PD_M_QUEUE_OLDEST, PD_LABELS(queue->pool), (double)wait_ms / 1e3);
+    pd_metrics_add(metrics, PD_M_QUEUE_RUNS, PD_LABELS(queue->pool, class_of(arg, NULL)), 0);
+    while ((place = pd_fair_next_key(&queue->waiting, place)))
+        pd_metrics_add(metrics, PD_M_QUEUE_RUNS,
+                       PD_LABELS(queue->pool, class_of(arg, job_at(place)->key_id)),
+                       (double)pd_fair_key_count(place));
+}
+
+void pd_dispatch_collect(struct pd_dispatch *dispatch, struct pd_metrics *metrics,
+                         pd_key_class_cb class_of, void *arg)
+{
+    struct pd_pool *pool;
+
+    pd_metrics_clear(metrics, PD_M_QUEUE_OLDEST);
+    pd_metrics_clear(metrics, PD_M_QUEUE_RUNS);
+    pd_metrics_set(metrics, PD_M_RUNS_BUSY, NULL, (double)dispatch->busy);
+    for (size_t i = 0; (pool = pd_store_pool_at(dispatch->store, i)); i++)
+        collect_queue(queue_of(dispatch, pool), metrics, class_of, arg);
 }

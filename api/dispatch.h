@@ -15,6 +15,7 @@
 
 #include "common/err.h"
 #include "common/link.h"
+#include "common/metrics.h"
 #include "common/store.h"
 
 #define PD_DISPATCH_WAITING_BYTES_MAX (256u * 1024 * 1024) /* of all pools' waiting runs */
@@ -74,6 +75,13 @@ struct pd_dispatch;
 /* Observes the store from now on. `links` is static. */
 struct pd_dispatch *pd_dispatch_new(uv_loop_t *loop, struct pd_store *store,
                                     const struct pd_dispatch_links *links);
+/* Count runs there from now on (common/metrics.h); it outlives the dispatcher. */
+void pd_dispatch_set_metrics(struct pd_dispatch *dispatch, struct pd_metrics *metrics);
+/* Set the figures of queues. A key's class says what kind of key it is, not whose:
+ * one of few words; that of NULL is the commonest. */
+typedef const char *(*pd_key_class_cb)(void *arg, const char *key_id);
+void pd_dispatch_collect(struct pd_dispatch *dispatch, struct pd_metrics *metrics,
+                         pd_key_class_cb class_of, void *arg);
 /* Fails what waits, cancels and forgets what runs; `closed` fires once. */
 void pd_dispatch_close(struct pd_dispatch *dispatch, void (*closed)(void *arg), void *arg);
 

@@ -117,6 +117,11 @@ struct pd_fair_item *pd_fair_oldest(const struct pd_fair *fair)
     return pd_ring_is_empty(&fair->order) ? NULL : item_in_order(fair->order.next);
 }
 
+size_t pd_fair_key_count(const struct pd_fair_item *item)
+{
+    return item->line->count;
+}
+
 struct pd_fair_item *pd_fair_next_key(const struct pd_fair *fair, const struct pd_fair_item *item)
 {
     struct pd_ring *at = item ? item->line->in_lines.next : fair->lines.next;

@@ -42,6 +42,8 @@ struct pd_fair_item *pd_fair_oldest(const struct pd_fair *fair); /* NULL when em
 /* The first item of the key whose turn is after that of `item` (NULL: of the
  * key whose turn it is); NULL after the last key. */
 struct pd_fair_item *pd_fair_next_key(const struct pd_fair *fair, const struct pd_fair_item *item);
+/* How many of this one's key wait, itself included. */
+size_t pd_fair_key_count(const struct pd_fair_item *item);
 
 /* The newest item of the key that has most waiting, if that is at least two more
  * than key_id has; else NULL: nobody must make room for that key. */

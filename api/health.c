@@ -28,6 +28,14 @@ static bool is_engine_up(const struct pd_api_context *api, const char **ret_sent
     return !api->healthy || api->healthy(api->healthy_arg, ret_sentence);
 }
 
+bool pd_api_is_ready(const struct pd_api_context *api, const char **ret_sentence)
+{
+    if (!api->draining)
+        return is_engine_up(api, ret_sentence);
+    *ret_sentence = "the service is stopping";
+    return false;
+}
+
 void pd_livez_handle(void *arg, struct pd_exchange *exchange)
 {
     (void)arg;
@@ -39,12 +47,10 @@ void pd_readyz_handle(void *arg, struct pd_exchange *exchange)
     const struct pd_api_context *api = arg;
     const char *sentence = "";
 
-    if (api->draining)
-        reply_bad(exchange, "the service is stopping");
-    else if (!is_engine_up(api, &sentence))
-        reply_bad(exchange, sentence);
-    else
+    if (pd_api_is_ready(api, &sentence))
         reply_ok(exchange);
+    else
+        reply_bad(exchange, sentence);
 }
 
 void pd_health_handle(void *arg, struct pd_exchange *exchange)

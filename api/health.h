@@ -2,7 +2,14 @@
 #ifndef PD_API_HEALTH_H
 #define PD_API_HEALTH_H
 
+#include <stdbool.h>
+
+struct pd_api_context;
 struct pd_exchange;
+
+/* Whether work is accepted here; else the sentence says why not (borrowed until
+ * the next turn of the loop). */
+bool pd_api_is_ready(const struct pd_api_context *api, const char **ret_sentence);
 
 /* pd_route_cbs; arg is a struct pd_api_context. */
 

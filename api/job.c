@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "api/figures.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -53,6 +54,7 @@ static void job_take_turn(struct pd_job *job)
 
 void pd_job_fail(struct pd_job *job, const struct pd_err *err, int retry_after_s)
 {
+    pd_figures_refused(job->dispatch->metrics, job->queue->pool, err->kind);
     if (job->events)
         job->events->failed(job->arg, err, retry_after_s);
     pd_job_free(job);
@@ -150,15 +152,19 @@ static void on_artifact(void *arg, const char *path, const void *data, size_t le
         job->events->artifact(job->arg, path, data, len, last, error);
 }
 
-static void job_ended(struct pd_job *job, const struct pd_run_result *result)
+static struct pd_job_times job_times(const struct pd_job *job)
 {
-    const struct pd_job_times times = {
+    return (struct pd_job_times){
         .queue_us = (job->claimed.ns - job->place.since.ns) / 1000,
         .run_us = (pd_time_now().ns - job->claimed.ns) / 1000,
     };
+}
 
+static void job_ended(struct pd_job *job, const struct pd_run_result *result,
+                      const struct pd_job_times *times)
+{
     if (job->events)
-        job->events->ended(job->arg, result, &times);
+        job->events->ended(job->arg, result, times);
     pd_job_free(job);
 }
 
@@ -168,6 +174,7 @@ static void on_ended(void *arg, const struct pd_run_result *result)
     struct pd_dispatch *dispatch = job->dispatch;
     struct pd_queue *queue = job->queue;
     bool lost = result->cause == PD_CAUSE_LOST;
+    struct pd_job_times times;
 
     if (!dispatch) {
         free(job); /* the dispatcher is closed and has forgotten it */
@@ -183,10 +190,12 @@ static void on_ended(void *arg, const struct pd_run_result *result)
         pd_queue_reap(dispatch, queue);
         return;
     }
+    times = job_times(job);
+    pd_figures_ended(dispatch->metrics, queue->pool, job->language, result, &times);
     /* The next run first: its sandbox should not wait while this answer is made. */
     pd_queue_pump(dispatch, queue);
     pd_queue_reap(dispatch, queue);
-    job_ended(job, result);
+    job_ended(job, result, &times);
 }
 
 static const struct pd_run_events run_events = {
@@ -378,6 +387,7 @@ void pd_job_cancel(struct pd_job *job)
         job->dispatch->links->cancel(job->link); /* `ended` follows, and frees it */
         return;
     }
+    pd_figures_refused(job->dispatch->metrics, job->queue->pool, PD_CANCELED);
     pool = pd_store_pool(job->dispatch->store, job->queue->pool);
     pd_job_leave(job);
     if (pool)

@@ -17,6 +17,7 @@ struct pd_job {
     struct pd_fair_item place; /* while waiting */
     struct pd_ring in_running; /* while running */
     char key_id[PD_KEY_ID_MAX];
+    char language[PD_LANGUAGE_NAME_MAX]; /* outlives `run` */
     const struct pd_run_request *run;
     size_t bytes;
     const struct pd_job_events *events; /* NULL: canceled, nobody listens */
@@ -47,6 +48,7 @@ struct pd_dispatch {
     uv_loop_t *loop;
     struct pd_store *store;
     const struct pd_dispatch_links *links;
+    struct pd_metrics *metrics; /* NULL: nobody counts */
     struct pd_queue *queues;
     uv_timer_t soon; /* tells `about` */
     struct pd_ring announced;

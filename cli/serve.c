@@ -14,6 +14,7 @@
  * collects it by its labels. */
 #include "cli/serve.h"
 
+#include <curl/curl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
 
 #include "api/api.h"
 #include "api/keys.h"
+#include "cli/loop_watch.h"
 #include "cli/options.h"
 #include "cli/sources.h"
 #include "cli/state.h"
@@ -31,6 +33,8 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/metrics.h"
+#include "common/process.h"
 #include "controller/controller.h"
 #include "controller/provider_docker.h"
 
@@ -45,6 +49,8 @@ struct service {
     struct pd_db *db;
     struct pd_languages *languages;
     struct pd_keys *keys;
+    struct pd_metrics *metrics;
+    struct pd_loop_watch loop_watch;
     struct pd_store *store;
     struct pd_sources *sources;
     struct pd_provider *docker;
@@ -79,6 +85,7 @@ static void close_handles(struct service *service)
     uv_close((uv_handle_t *)&service->sigint, NULL);
     uv_close((uv_handle_t *)&service->sighup, NULL);
     uv_close((uv_handle_t *)&service->deadline, NULL);
+    pd_loop_watch_close(&service->loop_watch);
 }
 
 /* Close the topmost part that is still there; its `closed` comes back here. */
@@ -169,6 +176,15 @@ static void open_loop(struct service *service)
     listen_signal(service, &service->sighup, on_reload_signal, SIGHUP);
     uv_timer_init(&service->loop, &service->deadline);
     service->deadline.data = service;
+    pd_loop_watch_start(&service->loop_watch, &service->loop, service->metrics);
+}
+
+static void open_metrics(struct service *service)
+{
+    service->metrics = pd_metrics_new();
+    pd_metrics_set(service->metrics, PD_M_BUILD_INFO,
+                   PD_LABELS(PD_VERSION, uv_version_string(), curl_version_info(CURLVERSION_NOW)->version), 1);
+    pd_metrics_on_collect(service->metrics, pd_process_collect, NULL);
 }
 
 static int parse_languages(struct service *service, const char *name, const char *text, size_t len,
@@ -265,11 +281,13 @@ static int open_controller(struct service *service, struct pd_err *err)
         .tls_verify = service->options.docker.tls_verify,
         .cert_path = service->options.docker.cert_path,
         .instance = service->state.instance,
+        .metrics = service->metrics,
     };
     struct pd_controller_config config = {
         .loop = &service->loop,
         .store = service->store,
         .languages = service->languages,
+        .metrics = service->metrics,
     };
 
     if (pd_provider_docker_new(&service->loop, &docker, &service->docker, err) < 0)
@@ -295,6 +313,7 @@ static int open_api(struct service *service, struct pd_err *err)
         .tls_ca_file = service->options.tls_ca_file,
         .tls_names = service->options.tls_names,
         .host_names = service->options.host_names,
+        .metrics = service->metrics,
         .healthy = is_healthy,
         .healthy_arg = service,
     };
@@ -384,6 +403,7 @@ static void announce(const struct service *service)
 
 static void free_all(struct service *service)
 {
+    pd_metrics_free(service->metrics);
     pd_keys_free(service->keys);
     pd_languages_free(service->languages);
     pd_state_close(&service->state);
@@ -395,6 +415,7 @@ static int run(struct service *service)
     struct pd_err err = {.kind = 0};
     int status = 0;
 
+    open_metrics(service);
     open_loop(service);
     if (start(service, &err) < 0) {
         fprintf(stderr, "paddock: %s\n", err.msg);

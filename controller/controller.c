@@ -29,6 +29,8 @@ static void arm(struct pd_controller *controller);
 
 static void work_on(struct pd_controller *controller, const char *key)
 {
+    struct pd_time begun;
+
     for (size_t i = 0; i < PD_PROVIDER_KINDS; i++) {
         struct pd_provider_state *at = &controller->providers[i];
         if (strcmp(key, at->key) == 0) {
@@ -36,7 +38,10 @@ static void work_on(struct pd_controller *controller, const char *key)
             return;
         }
     }
+    begun = pd_time_now();
     pd_reconcile_pool(controller, key);
+    pd_metrics_observe(controller->metrics, PD_M_RECONCILE_SECONDS, NULL,
+                       (double)(pd_time_now().ns - begun.ns) / 1e9);
 }
 
 static void work(struct pd_controller *controller)
@@ -206,6 +211,9 @@ static void on_provider_event(void *arg, const struct pd_provider_event *event)
 {
     struct pd_provider_state *at = arg;
 
+    if (event->type != PD_PROVIDER_CHANGED)
+        pd_metrics_set(at->controller->metrics, PD_M_PROVIDER_UP,
+                       PD_LABELS(at->provider->ops->name), event->type == PD_PROVIDER_UP);
     switch (event->type) {
     case PD_PROVIDER_UP:
         on_provider_up(at);
@@ -276,6 +284,7 @@ struct pd_controller *pd_controller_new(const struct pd_controller_config *confi
     controller->loop = config->loop;
     controller->store = config->store;
     controller->languages = config->languages;
+    controller->metrics = config->metrics;
     controller->now = config->fixed_now ? config->fixed_now : pd_time_now;
     controller->started = controller->now();
     controller->queue = pd_workqueue_new();

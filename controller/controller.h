@@ -10,6 +10,7 @@
 #include "controller/provider.h"
 
 struct pd_controller;
+struct pd_metrics;
 
 struct pd_controller_config {
     uv_loop_t *loop;
@@ -18,6 +19,7 @@ struct pd_controller_config {
     struct pd_provider *docker; /* NULL where not configured */
     struct pd_provider *ecs;    /* likewise */
     struct pd_time (*fixed_now)(void); /* a clock for tests, NULL for pd_time_now */
+    struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
 };
 
 /* Starts at once: lists, adopts or collects what an earlier life left, then

@@ -4,6 +4,8 @@
  * facts, because the engine that answers next may be another one. */
 #include "controller/docker_engine.h"
 
+#include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/queue.h>
 
@@ -11,6 +13,8 @@
 #include "common/json.h"
 #include "common/loop_curl.h"
 #include "common/mem.h"
+#include "common/metrics.h"
+#include "common/time.h"
 #include "controller/docker_reply.h"
 
 #define CONNECT_TIMEOUT_MS 5000
@@ -31,6 +35,8 @@ struct call {
     int64_t stall_timeout_ms;
     void (*on_start)(void *arg);
     void (*on_message)(void *arg, const struct pd_node *message);
+    struct pd_time begun;
+    int status;         /* of the answer; 0: none came */
     int stream_status;  /* streamed: of the answer */
     struct pd_buf line; /* streamed: the message that is not whole yet, or the error's text */
     pd_docker_answer_cb cb;
@@ -41,6 +47,7 @@ TAILQ_HEAD(calls, call);
 
 struct pd_docker_engine {
     struct pd_http *http;
+    struct pd_metrics *metrics; /* NULL: nobody counts */
     struct pd_docker_address address;
     struct pd_docker_facts facts;
     bool known;
@@ -112,6 +119,49 @@ static void call_free(struct call *call)
     free(call);
 }
 
+#define OPERATION_BYTES 48
+
+/* What a call does, in few words: "containers_create", "containers_start",
+ * "delete_containers". Names and ids do not count: they are the second of two
+ * parts of the path, or stand in the middle. */
+static void operation_of(const struct call *call, char out[static OPERATION_BYTES])
+{
+    static const char *const words[] = {"create", "json", "prune", "load"};
+    char path[128];
+    char *first = path + 1, *last;
+    bool named;
+
+    pd_strcpy(path, sizeof path, call->path);
+    path[strcspn(path, "?")] = '\0';
+    last = strrchr(path, '/') + 1;
+    named = last > first && strchr(first, '/') < last - 1;
+    for (unsigned i = 0; last > first && i < PD_COUNT(words); i++)
+        named = named || strcmp(words[i], last) == 0;
+    first[strcspn(first, "/")] = '\0';
+    snprintf(out, OPERATION_BYTES, "%.20s_%.24s", named ? first : call->method,
+             named ? last : first);
+    for (char *p = out; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+}
+
+static void note_call(const struct call *call)
+{
+    char operation[OPERATION_BYTES];
+    char code[16] = "none";
+
+    if (!call->engine->metrics)
+        return;
+    operation_of(call, operation);
+    if (call->status)
+        snprintf(code, sizeof code, "%d", call->status);
+    pd_metrics_add(call->engine->metrics, PD_M_PROVIDER_CALLS,
+                   PD_LABELS("docker", operation, code), 1);
+    if (!call->on_message) /* else it lasts as long as somebody listens */
+        pd_metrics_observe(call->engine->metrics, PD_M_PROVIDER_SECONDS,
+                           PD_LABELS("docker", operation),
+                           (double)(pd_time_now().ns - call->begun.ns) / 1e9);
+}
+
 /* Off the lists, told, gone. */
 static void call_end(struct call *call, const struct pd_err *err,
                      const struct pd_docker_answer *answer)
@@ -121,6 +171,7 @@ static void call_end(struct call *call, const struct pd_err *err,
     TAILQ_REMOVE(call->request ? &engine->sent : &engine->waiting, call, entry);
     if (err && err->kind == PD_UNAVAILABLE && !answer)
         engine->known = false;
+    note_call(call);
     call->cb(call->arg, err, err ? NULL : answer);
     call_free(call);
 }
@@ -154,6 +205,7 @@ static void on_response(void *arg, const struct pd_err *err,
     struct call *call = arg;
     struct pd_err wrapped;
 
+    call->status = err ? 0 : response->status;
     if (!err && call->on_message && response->status > 299) {
         end_with_text(call, response->status, call->line.data ? call->line.data : "",
                       call->line.len);
@@ -385,6 +437,7 @@ static struct call *call_new(struct pd_docker_engine *engine, const struct pd_do
     struct call *call = PD_NEW(struct call);
 
     call->engine = engine;
+    call->begun = pd_time_now();
     call->method = pd_strdup(params->method);
     call->path = pd_strdup(params->path);
     call->raw_answer = params->raw_answer;
@@ -444,6 +497,11 @@ struct pd_docker_engine *pd_docker_engine_new(uv_loop_t *loop, struct pd_docker_
     TAILQ_INIT(&engine->waiting);
     TAILQ_INIT(&engine->sent);
     return engine;
+}
+
+void pd_docker_engine_set_metrics(struct pd_docker_engine *engine, struct pd_metrics *metrics)
+{
+    engine->metrics = metrics;
 }
 
 /* Whoever waits for facts does so behind a request, which has ended by now. */

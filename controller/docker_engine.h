@@ -58,6 +58,10 @@ struct pd_docker_call {
 struct pd_docker_engine *pd_docker_engine_new(uv_loop_t *loop,
                                               struct pd_docker_address *address /* taken over */);
 
+/* Count calls there (common/metrics.h); it outlives the engine. */
+struct pd_metrics;
+void pd_docker_engine_set_metrics(struct pd_docker_engine *engine, struct pd_metrics *metrics);
+
 /* Calls under way end as PD_CANCELED, then `closed` fires from the loop and the
  * engine is gone. Once. */
 void pd_docker_engine_close(struct pd_docker_engine *engine, void (*closed)(void *arg), void *arg);

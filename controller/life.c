@@ -141,6 +141,7 @@ void pd_life_begin(struct pd_controller *controller, struct pd_pool *pool)
     } while (pd_store_sandbox(controller->store, id));
     state = attach(controller, pool, id, pool->spec->template_hash);
     pd_expect_set(controller->expect, id, PD_EXPECT_APPEAR, controller->now());
+    pd_metrics_add(controller->metrics, PD_M_SANDBOX_STARTED, PD_LABELS(pool->spec->name), 1);
     pd_log(PD_LOG_INFO, "controller", "sandbox wanted", "pool", pool->spec->name, "id", id, NULL);
     pd_life_step(state->sandbox);
 }
@@ -305,6 +306,7 @@ void pd_life_remove(struct pd_sandbox *sandbox)
 {
     struct pd_controller *controller = state_of(sandbox)->controller;
 
+    pd_metrics_add(controller->metrics, PD_M_SANDBOX_ENDED, PD_LABELS(sandbox->pool), 1);
     pd_life_detach(sandbox);
     pd_store_sandbox_remove(controller->store, sandbox);
 }

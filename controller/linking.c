@@ -144,6 +144,9 @@ static void on_link_ready(void *arg, struct pd_link *link, const struct pd_hello
     take_hello(state, hello);
     take_over_runs(state, hello->runs);
     learn_start_time(state, took_ms);
+    if (fresh)
+        pd_metrics_observe(state->controller->metrics, PD_M_SANDBOX_START,
+                           PD_LABELS(sandbox->pool), (double)took_ms / 1e3);
     pd_life_ready(state);
     state->relinks = 0;
     pd_log(PD_LOG_INFO, "controller", "sandbox ready", "pool", sandbox->pool, "id", sandbox->id,
@@ -152,12 +155,34 @@ static void on_link_ready(void *arg, struct pd_link *link, const struct pd_hello
     pd_store_sandbox_move(state->controller->store, sandbox, PD_SANDBOX_WARM);
 }
 
+/* The next interpreter is waiting, for the first time since the last run's end. */
+static void note_refill(struct pd_sandbox_state *state, struct pd_link *link,
+                        const struct pd_hello *hello)
+{
+    const struct pd_sandbox *sandbox = state->sandbox;
+    struct pd_time now = state->controller->now();
+
+    if (sandbox->phase != PD_SANDBOX_WARM || state->refilled == sandbox->runs)
+        return;
+    for (size_t i = 0; i < hello->n_languages; i++) {
+        if (pd_link_spares(link, hello->languages[i].name) == 0)
+            continue;
+        state->refilled = sandbox->runs;
+        pd_metrics_observe(state->controller->metrics, PD_M_REFILL_SECONDS,
+                           PD_LABELS(sandbox->pool),
+                           (double)(now.ns - sandbox->phase_since.ns) / 1e9);
+        return;
+    }
+}
+
 /* Versions come in after a while; the number of spares is asked for when needed. */
 static void on_link_changed(void *arg, struct pd_link *link)
 {
     struct pd_sandbox_state *state = arg;
     const struct pd_hello *hello = pd_link_hello(link);
 
+    if (hello)
+        note_refill(state, link, hello);
     if (hello && take_hello(state, hello))
         pd_store_touch(state->controller->store, state->sandbox->pool);
 }

@@ -703,6 +703,7 @@ int pd_provider_docker_new(uv_loop_t *loop, const struct pd_docker_config *confi
     docker->provider.instance = docker->instance;
     docker->loop = loop;
     docker->engine = pd_docker_engine_new(loop, &address);
+    pd_docker_engine_set_metrics(docker->engine, config->metrics);
     docker->images = pd_docker_images_new(docker->engine);
     docker->volume = pd_docker_volume_new(docker->engine, docker->instance, config->own_volume);
     TAILQ_INIT(&docker->links);

@@ -12,11 +12,14 @@
 
 #define PD_INSTANCE_NAME_MAX 64 /* with the NUL; [A-Za-z0-9_.-] */
 
+struct pd_metrics;
+
 struct pd_docker_config {
     const char *host;                    /* DOCKER_HOST; NULL or "": the local socket */
     bool tls_verify;                     /* DOCKER_TLS_VERIFY is set */
     const char *cert_path;               /* DOCKER_CERT_PATH; NULL: none */
     const char *instance;                /* whose sandboxes these are: label paddock.dev/instance */
+    struct pd_metrics *metrics;          /* common/metrics.h; NULL: nobody counts */
     const struct pd_strings *entrypoint; /* tests only: instead of the agent; NULL otherwise */
     bool own_volume; /* tests only: an agent volume that no other installation uses */
 };

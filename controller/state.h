@@ -18,6 +18,7 @@
 #include <uv.h>
 
 #include "common/link.h"
+#include "common/metrics.h"
 #include "common/store.h"
 #include "controller/controller.h"
 #include "controller/expect.h"
@@ -76,6 +77,7 @@ struct pd_sandbox_state {
     bool was_ready;          /* its agent has answered once */
     struct pd_time ready_at; /* the first time */
     int relinks;             /* chances used since it was ready, or the provider came up */
+    uint32_t refilled;       /* runs for which the next interpreter has been seen */
 };
 
 /* A question to a provider that waits for its answer. Outlives the controller
@@ -96,6 +98,7 @@ struct pd_controller {
     uv_loop_t *loop;
     struct pd_store *store;
     const struct pd_languages *languages;
+    struct pd_metrics *metrics;
     struct pd_time (*now)(void);
     struct pd_provider_state providers[PD_PROVIDER_KINDS];
     struct pd_workqueue *queue;
