@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/answered.h"
 #include "api/auth.h"
 #include "api/catalogue.h"
 #include "api/context.h"
@@ -68,6 +69,7 @@ static void handle(struct pd_api *api, struct pd_exchange *exchange, const struc
     const char *key_id, *detail;
     int status = pd_auth_check(&api->context, exchange, route->open, &key_id, &detail);
 
+    pd_exchange_set_route(exchange, route->path);
     if (status) {
         problem(exchange, status, detail, NULL);
     } else {
@@ -103,6 +105,13 @@ static void on_request(void *arg, struct pd_exchange *exchange)
     }
 }
 
+static void on_answer(void *arg, const struct pd_exchange *exchange, int status)
+{
+    const struct pd_api *api = arg;
+
+    pd_answered(api->context.metrics, exchange, status);
+}
+
 /* ---- life ---- */
 
 static int load_schema(struct pd_schema **ret_schema, struct pd_err *err)
@@ -126,6 +135,7 @@ static int open_server(struct pd_api *api, const struct pd_api_config *config, s
         .port = config->listen_port,
         .limits = config->limits ? config->limits : &pd_server_limits_default,
         .on_request = on_request,
+        .on_answer = on_answer,
         .arg = api,
     };
 

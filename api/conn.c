@@ -174,6 +174,8 @@ static void on_head(struct pd_exchange *conn, const char *text, size_t len)
     conn->body_left = head.content_length;
     pd_chunks_init(&conn->chunks);
     take_trace(conn, &head);
+    conn->route = NULL;
+    conn->begun = pd_time_now();
     if (status) {
         conn->body_left = 1; /* whatever follows is not to be believed */
         pd_exchange_refuse(conn, status, reason);
@@ -193,6 +195,8 @@ static void refuse_headless(struct pd_exchange *conn, int status, const char *de
     conn->chunked = false;
     conn->body_left = 1;
     pd_trace_init(&conn->trace, NULL, NULL);
+    conn->route = NULL;
+    conn->begun = pd_time_now();
     pd_exchange_refuse(conn, status, detail);
 }
 

@@ -12,6 +12,7 @@
 #include "api/deadline.h"
 #include "api/head.h"
 #include "api/server.h"
+#include "common/time.h"
 
 #define PD_READ_BYTES (64u * 1024)
 
@@ -63,6 +64,8 @@ struct pd_exchange {
     char *path;
     struct pd_trace trace;
     const char *key_id;
+    const char *route;    /* for figures and logs */
+    struct pd_time begun; /* its head had arrived */
     void (*ready)(void *arg, struct pd_exchange *exchange, const char *body, size_t len);
     void *ready_arg;
     void (*gone)(void *arg);
@@ -94,6 +97,7 @@ struct pd_server {
     size_t conns_max;
     size_t bodies_bytes; /* held by bodies that are not complete yet */
     void (*on_request)(void *arg, struct pd_exchange *exchange);
+    void (*on_answer)(void *arg, const struct pd_exchange *exchange, int status);
     void *arg;
     time_t date_of;
     char date[40];

@@ -55,6 +55,8 @@ size_t pd_exchange_format_head(struct pd_exchange *conn, int status, const char 
                            : "Cache-Control: no-store\r\n");
 
     assert(len > 0 && len < PD_REPLY_HEAD_BYTES);
+    if (conn->server->on_answer)
+        conn->server->on_answer(conn->server->arg, conn, status);
     return (size_t)len;
 }
 
@@ -189,6 +191,21 @@ void pd_exchange_set_key_id(struct pd_exchange *conn, const char *key_id)
 const char *pd_exchange_key_id(const struct pd_exchange *conn)
 {
     return conn->key_id;
+}
+
+void pd_exchange_set_route(struct pd_exchange *conn, const char *route)
+{
+    conn->route = route;
+}
+
+const char *pd_exchange_route(const struct pd_exchange *conn)
+{
+    return conn->route;
+}
+
+int64_t pd_exchange_age_us(const struct pd_exchange *conn)
+{
+    return (pd_time_now().ns - conn->begun.ns) / 1000;
 }
 
 bool pd_exchange_header(const struct pd_exchange *conn, const char *name, char *out,

@@ -96,6 +96,7 @@ int pd_server_open(const struct pd_server_config *config, struct pd_server **ret
     server->loop = config->loop;
     server->limits = *config->limits;
     server->on_request = config->on_request;
+    server->on_answer = config->on_answer;
     server->arg = config->arg;
     rc = pd_listener_open(config->loop, config->address, config->port, on_accept, server,
                           &server->listener, err);

@@ -41,6 +41,8 @@ struct pd_server_config {
     int port;                              /* 0: any free one */
     const struct pd_server_limits *limits; /* copied */
     void (*on_request)(void *arg, struct pd_exchange *exchange);
+    /* The head of an answer is about to be sent; may be NULL. */
+    void (*on_answer)(void *arg, const struct pd_exchange *exchange, int status);
     void *arg;
 };
 
@@ -83,6 +85,11 @@ bool pd_exchange_is_local(const struct pd_exchange *exchange);
 /* Whose request it is: set once it is known, borrowed for the server's life. */
 void pd_exchange_set_key_id(struct pd_exchange *exchange, const char *key_id);
 const char *pd_exchange_key_id(const struct pd_exchange *exchange);
+/* Which route it took, for figures and logs: static; NULL until it is known. */
+void pd_exchange_set_route(struct pd_exchange *exchange, const char *route);
+const char *pd_exchange_route(const struct pd_exchange *exchange);
+/* Since its head had arrived. */
+int64_t pd_exchange_age_us(const struct pd_exchange *exchange);
 
 /* ---- what a handler may do ---- */
 
