@@ -50,6 +50,10 @@ struct pd_failure {
     char message[160]; /* a sentence */
 };
 #define PD_POOL_FAILURES_MAX 5
+struct pd_failures {
+    struct pd_failure items[PD_POOL_FAILURES_MAX]; /* newest first */
+    size_t count;
+};
 
 struct pd_pool_status {
     int64_t observed_generation;
@@ -63,10 +67,8 @@ struct pd_pool_status {
     char template_hash[PD_TEMPLATE_HASH_BYTES];
     int queue_length;
     double warm_hit_ratio; /* of the runs since start; -1: none yet */
-    int64_t refill_p99_ms; /* from a warm sandbox's going, or its claim, until the one that takes its
-                              place is warm; -1: not measured yet */
-    struct pd_failure failures[PD_POOL_FAILURES_MAX]; /* newest first */
-    size_t n_failures;
+    int64_t refill_p99_ms; /* from one's going until its successor is warm; -1: not measured yet */
+    struct pd_failures failures;
     struct pd_condition available, progressing, degraded;
 };
 

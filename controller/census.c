@@ -92,6 +92,13 @@ void pd_census_retire(struct pd_census *census, struct pd_census_entry *entry, e
         discount(census, entry);
 }
 
+void pd_census_evict(struct pd_census *census, struct pd_census_entry *entry, enum pd_why why)
+{
+    assert(census->view->deleting);
+    if (order(census, PD_ACTION_EVICT, entry, why))
+        discount(census, entry);
+}
+
 /* ---- counting ---- */
 
 static int by_age(const void *a, const void *b)

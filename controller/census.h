@@ -49,5 +49,7 @@ bool pd_census_is_past(struct pd_census *census, struct pd_time since, int64_t m
  * plan wakes at once. */
 void pd_census_destroy(struct pd_census *census, struct pd_census_entry *entry, enum pd_why why);
 void pd_census_retire(struct pd_census *census, struct pd_census_entry *entry, enum pd_why why);
+/* Order the end of one that somebody is in, at a drain's deadline (asserted). */
+void pd_census_evict(struct pd_census *census, struct pd_census_entry *entry, enum pd_why why);
 
 #endif

@@ -71,6 +71,8 @@ static void set_degraded(const struct pd_view *view, struct pd_condition *condit
     else if (view->source_error[0])
         say(condition, true, "SourceRejected", "the last good spec is in force: %s",
             view->source_error);
+    else if (view->conflict[0])
+        say(condition, true, "SourceConflict", "%s", view->conflict);
     else if (view->isolation_error[0])
         say(condition, true, "IsolationWeaker", "every sandbox serves one run only: %s",
             view->isolation_error);

@@ -63,6 +63,7 @@ const char *pd_why_text(enum pd_why why)
         [PD_WHY_OLD] = "recycle.afterAge is reached",
         [PD_WHY_OTHER_KEY] = "it makes room for another key",
         [PD_WHY_POOL_GONE] = "its pool is being deleted",
+        [PD_WHY_OVERDUE] = "its pool is being deleted, and the time for runs to finish is over",
     };
     return texts[why];
 }
@@ -430,11 +431,26 @@ static void create(struct pd_census *census)
 
 /* ---- delete ---- */
 
+int64_t pd_drain_deadline_ms(const struct pd_pool_spec *spec)
+{
+    return spec->run.max_timeout_ms < PD_DRAIN_MS_MAX ? spec->run.max_timeout_ms : PD_DRAIN_MS_MAX;
+}
+
+static bool drain_is_overdue(struct pd_census *census)
+{
+    return in_use(census) > 0 &&
+           pd_census_is_past(census, census->view->drain_begun, pd_drain_deadline_ms(census->spec));
+}
+
 static void drain(struct pd_census *census)
 {
+    bool overdue = drain_is_overdue(census);
+
     for (size_t i = 0; i < census->n; i++) {
         struct pd_census_entry *entry = &census->entries[i];
-        if (entry->member->phase == PD_SANDBOX_CLAIMED && !entry->member->spent)
+        if (entry->member->phase == PD_SANDBOX_CLAIMED && overdue)
+            pd_census_evict(census, entry, PD_WHY_OVERDUE);
+        else if (entry->member->phase == PD_SANDBOX_CLAIMED && !entry->member->spent)
             pd_census_retire(census, entry, PD_WHY_POOL_GONE);
         else if (entry->member->phase == PD_SANDBOX_WARM || pd_member_is_starting(entry->member))
             pd_census_destroy(census, entry, PD_WHY_POOL_GONE);

@@ -10,8 +10,9 @@
  *
  * Promises, each a property in tests/unit/decide_test.c:
  *   - never more than maxSize exist, whatever their phase
- *   - a claimed sandbox is never destroyed; at most it is retired, which means
- *     that it goes when its run has ended
+ *   - a claimed sandbox is never destroyed by scaling or rolling; at most it is
+ *     retired, which means that it goes when its run has ended. Only a pool that
+ *     is being deleted ends it, at the drain's deadline
  *   - what was created but is not visible yet is not created twice
  *   - a template that does not work costs no sandbox that does */
 #ifndef PD_CONTROLLER_DECIDE_H
@@ -44,12 +45,13 @@ struct pd_view {
     size_t n_members;
     int expected; /* creations under way that are not among the members yet */
     bool deleting;
+    struct pd_time drain_begun; /* deleting: since when */
     bool may_act; /* the provider answers and what it has is known; else only status is decided */
 
     int peak_in_use;  /* most sandboxes in use at once during the last scaleDownAfter */
     int peak_needed;  /* greatest plan.needed of that time */
     int queued;       /* runs waiting */
-    int blocked;       /* runs known to wait although sandboxes were free, for other keys */
+    int blocked;      /* runs known to wait although sandboxes were free, for other keys */
     int64_t wait_ms;  /* what a run that joins the queue must expect */
     int64_t start_ms; /* what a sandbox takes from its creation until it is warm */
     const struct pd_growth *growth;
@@ -60,6 +62,7 @@ struct pd_view {
     const char *provider_error;            /* "" while the provider answers */
     const char *isolation_error;           /* why isolation is weaker than asked, or "" */
     const char *source_error;              /* why the newest text is not in force, or "" */
+    const char *conflict;                  /* who else declares the pool, or "" */
 };
 
 /* ---- what to do ---- */
@@ -72,6 +75,7 @@ enum pd_why {
     PD_WHY_OLD,       /* recycle.afterAge */
     PD_WHY_OTHER_KEY, /* makes room for another key's runs */
     PD_WHY_POOL_GONE, /* its pool is being deleted */
+    PD_WHY_OVERDUE,   /* its pool is being deleted, and its run takes too long */
 };
 /* A sentence. */
 const char *pd_why_text(enum pd_why why);
@@ -79,6 +83,7 @@ const char *pd_why_text(enum pd_why why);
 enum pd_action_type {
     PD_ACTION_DESTROY, /* nobody is in it: end it */
     PD_ACTION_RETIRE,  /* somebody is in it: mark it to be recycled after the run */
+    PD_ACTION_EVICT,   /* somebody is in it: end it all the same; only when a drain is overdue */
 };
 
 struct pd_action {
@@ -106,5 +111,10 @@ void pd_decide(const struct pd_pool_spec *spec, const struct pd_view *view, stru
 
 /* How long a member may take to become ready before it is replaced. */
 int64_t pd_start_deadline_ms(enum pd_provider_kind provider);
+
+/* How long the runs of a pool that is being deleted may go on: as long as any
+ * run may take, but PD_DRAIN_MS_MAX at most. */
+#define PD_DRAIN_MS_MAX (10 * 60 * 1000)
+int64_t pd_drain_deadline_ms(const struct pd_pool_spec *spec);
 
 #endif

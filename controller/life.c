@@ -59,6 +59,8 @@ void pd_life_mourn(struct pd_sandbox_state *state, const char *message)
     struct pd_pool_state *pool_state = pd_pool_state_of(pd_life_pool(state));
     struct pd_time now = state->controller->now();
 
+    pd_report_failure(state->controller, pd_life_pool(state), state->sandbox,
+                      state->was_ready ? "SandboxDied" : "NeverReady", message);
     if (state->adopted)
         return;
     if (!state->was_ready) {
@@ -80,8 +82,11 @@ void pd_life_ready(struct pd_sandbox_state *state)
 {
     struct pd_pool_state *pool_state = pd_pool_state_of(pd_life_pool(state));
 
-    if (!state->was_ready)
+    if (!state->was_ready) {
         state->ready_at = state->controller->now();
+        if (!state->adopted)
+            pd_refill_came(&pool_state->refill, state->ready_at);
+    }
     state->was_ready = true;
     if (pool_state->short_lives < SHORT_LIVES_MAX)
         pd_growth_ready(&pool_state->growth);
@@ -204,6 +209,8 @@ static void create_failed(struct pd_sandbox_state *state, const struct pd_err *e
         pd_log(PD_LOG_WARN, "controller", "sandbox not created", "pool", sandbox->pool, "id",
                sandbox->id, "err", err->msg, NULL);
         pd_life_blame(state, err->kind, err->msg);
+        pd_report_failure(state->controller, pd_life_pool(state), sandbox,
+                          err->kind == PD_LIMIT ? "NoCapacity" : "NotCreated", err->msg);
         pd_pool_state_of(pd_life_pool(state))->ready_hash[0] = '\0';
         pd_life_end(sandbox, err->msg);
         return;
@@ -271,6 +278,8 @@ void pd_life_end(struct pd_sandbox *sandbox, const char *reason)
         pd_strcpy(sandbox->reason, sizeof sandbox->reason, reason);
     pd_log(PD_LOG_INFO, "controller", "sandbox ends", "pool", sandbox->pool, "id", sandbox->id,
            "was", pd_sandbox_phase_name(sandbox->phase), "reason", sandbox->reason, NULL);
+    if (sandbox->phase == PD_SANDBOX_WARM || sandbox->phase == PD_SANDBOX_CLAIMED)
+        pd_refill_left(&pd_pool_state_of(pd_life_pool(state))->refill, controller->now());
     pd_store_sandbox_move(controller->store, sandbox, PD_SANDBOX_TERMINATING);
     pd_expect_set(controller->expect, sandbox->id, PD_EXPECT_VANISH, controller->now());
     if (state->op == PD_OP_LINK)

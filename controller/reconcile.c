@@ -116,6 +116,7 @@ static struct pd_view view_of(struct pd_controller *controller, struct pd_pool *
         .n_members = count,
         .expected = 0, /* this store shows every intent at once */
         .deleting = pool->deleting,
+        .drain_begun = state->drain_begun,
         .may_act = at->up && at->listed && !controller->closing,
         .peak_in_use = pd_peak_value(&state->in_use, now),
         .peak_needed = pd_peak_value(&state->needed, now),
@@ -130,6 +131,7 @@ static struct pd_view view_of(struct pd_controller *controller, struct pd_pool *
         .provider_error = provider_error(at),
         .isolation_error = isolation_error(pool),
         .source_error = pool->source_error,
+        .conflict = pool->conflict,
     };
 }
 
@@ -151,6 +153,7 @@ static void on_prepared(void *arg, const struct pd_err *err)
                    "err", err->msg, NULL);
             pd_growth_failed(&state->growth, err->kind, err->msg, controller->now(),
                              (uint64_t)(uintptr_t)pool);
+            pd_report_failure(controller, pool, NULL, "NotPrepared", err->msg);
         }
         pd_controller_enqueue(controller, op->id);
     }
@@ -170,9 +173,11 @@ static void prepare(struct pd_controller *controller, struct pd_pool *pool)
         on_prepared(op, &err);
 }
 
-static void create(struct pd_controller *controller, struct pd_pool *pool, int count)
+static void create(struct pd_controller *controller, struct pd_pool *pool,
+                   const struct pd_plan *plan)
 {
     struct pd_pool_state *state = pd_pool_state_of(pool);
+    int count = plan->create;
 
     if (count == 0 || state->preparing)
         return;
@@ -180,6 +185,7 @@ static void create(struct pd_controller *controller, struct pd_pool *pool, int c
         prepare(controller, pool);
         return;
     }
+    pd_report_created(controller, pool, count, plan);
     for (int i = 0; i < count; i++)
         pd_life_begin(controller, pool);
 }
@@ -200,41 +206,8 @@ static void act(struct pd_controller *controller, struct pd_pool *pool,
         strcmp(sandbox->template_hash, pool->spec->template_hash) == 0)
         pd_growth_failed(&pd_pool_state_of(pool)->growth, PD_TIMEOUT, reason, controller->now(),
                          (uint64_t)(uintptr_t)pool);
+    pd_report_ordered(controller, sandbox, action->why);
     pd_life_end(sandbox, reason);
-}
-
-/* ---- status ---- */
-
-static void log_condition(const struct pd_pool *pool, const char *name,
-                          const struct pd_condition *now, const struct pd_condition *before)
-{
-    bool worse = strcmp(name, "Degraded") == 0 && now->status == 1;
-
-    if (now->status == before->status && strcmp(now->reason, before->reason) == 0)
-        return;
-    pd_log(worse ? PD_LOG_WARN : PD_LOG_DEBUG, "controller", "pool condition", "pool",
-           pool->spec->name, "condition", name, "status", now->status == 1 ? "true" : "false",
-           "reason", now->reason, "message", now->message, NULL);
-}
-
-static double warm_hit_ratio(const struct pd_demand *demand)
-{
-    return demand->runs > 0 ? (double)demand->warm_hits / (double)demand->runs : -1;
-}
-
-static void write_status(struct pd_controller *controller, struct pd_pool *pool,
-                         struct pd_pool_status *status)
-{
-    const struct pd_pool_status *old = &pool->status;
-
-    status->warm_hit_ratio = warm_hit_ratio(&pool->demand);
-    status->refill_p99_ms = -1;
-    if (memcmp(old, status, sizeof *status) == 0)
-        return;
-    log_condition(pool, "Available", &status->available, &old->available);
-    log_condition(pool, "Progressing", &status->progressing, &old->progressing);
-    log_condition(pool, "Degraded", &status->degraded, &old->degraded);
-    pd_store_pool_set_status(controller->store, pool, status);
 }
 
 /* ---- reconcile ---- */
@@ -264,6 +237,8 @@ static void wake_for_plan(struct pd_controller *controller, const char *pool,
 static void forget(struct pd_controller *controller, struct pd_pool *pool)
 {
     pd_log(PD_LOG_INFO, "controller", "pool gone", "pool", pool->spec->name, NULL);
+    pd_store_event(controller->store, PD_EVENT_NORMAL, pool->spec->name, NULL, "Drained",
+                   "nothing of the pool is left");
     free(pool->controller_data);
     pool->controller_data = NULL;
     pd_store_pool_forget(controller->store, pool->spec->name);
@@ -274,7 +249,19 @@ static void carry_out(struct pd_controller *controller, struct pd_pool *pool,
 {
     for (size_t i = 0; i < plan->n_actions; i++)
         act(controller, pool, &plan->actions[i]);
-    create(controller, pool, plan->create);
+    create(controller, pool, plan);
+}
+
+/* A drain begins when it was asked for, in an earlier life too. */
+static void note_deletion(struct pd_pool *pool, struct pd_time now)
+{
+    struct pd_pool_state *state = pd_pool_state_of(pool);
+    int64_t ago_ms = pd_wall_ms() - pool->deletion_wall_ms;
+
+    if (!pool->deleting)
+        state->drain_begun = (struct pd_time){0};
+    else if (!pd_time_is_set(state->drain_begun))
+        state->drain_begun = pd_time_add_ms(now, ago_ms > 0 ? -ago_ms : 0);
 }
 
 void pd_reconcile_pool(struct pd_controller *controller, const char *name)
@@ -295,8 +282,10 @@ void pd_reconcile_pool(struct pd_controller *controller, const char *name)
     pd_peak_set_window(&state->in_use, pool->spec->scale_down_after_ms, now);
     pd_peak_set_window(&state->needed, pool->spec->scale_down_after_ms, now);
     pd_peak_note(&state->in_use, now, count_claimed(controller->store, name));
+    note_deletion(pool, now);
     view = view_of(controller, pool, now);
     pd_decide(pool->spec, &view, now, &plan);
+    pd_refill_missing(&state->refill, plan.wanted - plan.status.ready - plan.status.claimed);
     pd_peak_note(&state->needed, now, plan.needed);
     carry_out(controller, pool, &plan);
     wake_for_plan(controller, name, state, &plan, now);
@@ -304,5 +293,5 @@ void pd_reconcile_pool(struct pd_controller *controller, const char *name)
     if (plan.drained)
         forget(controller, pool);
     else
-        write_status(controller, pool, &plan.status);
+        pd_report_plan(controller, pool, &plan);
 }

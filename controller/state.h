@@ -3,6 +3,7 @@
  *   controller.c  life, the work queue, the providers' events, health
  *   inventory.c   what exists at a provider, joined with the store: adoption
  *   reconcile.c   one pool: view, decide, act
+ *   report.c      what people are told: status and events
  *   life.c        one sandbox, from its creation to its end
  *   linking.c     its link
  *   op.c          questions to providers
@@ -21,10 +22,12 @@
 #include "common/metrics.h"
 #include "common/store.h"
 #include "controller/controller.h"
+#include "controller/decide.h"
 #include "controller/expect.h"
 #include "controller/growth.h"
 #include "controller/peak.h"
 #include "controller/provider.h"
+#include "controller/refill.h"
 #include "controller/workqueue.h"
 
 #define PD_PROVIDER_KINDS (PD_PROVIDER_ECS + 1)
@@ -57,6 +60,10 @@ struct pd_pool_state {
     bool preparing;
     int short_lives;              /* generations in a row that died as soon as they were ready */
     struct pd_time short_life_at; /* the last of them */
+    struct pd_refill refill;
+    struct pd_failures failures;
+    bool rolling;               /* members of an earlier template are being replaced */
+    struct pd_time drain_begun; /* when its deletion was first seen */
 };
 
 enum pd_op_kind { PD_OP_NONE, PD_OP_CREATE, PD_OP_LINK, PD_OP_DESTROY };
@@ -155,6 +162,20 @@ void pd_inventory_destroy_stray(struct pd_provider_state *at, const char *id,
 
 void pd_reconcile_pool(struct pd_controller *controller, const char *name);
 struct pd_pool_state *pd_pool_state_of(struct pd_pool *pool);
+
+/* ---- report.c ---- */
+
+/* Write the status that the plan says, and tell what has changed since the last one. */
+void pd_report_plan(struct pd_controller *controller, struct pd_pool *pool, struct pd_plan *plan);
+/* So many are being made now. */
+void pd_report_created(struct pd_controller *controller, const struct pd_pool *pool, int count,
+                       const struct pd_plan *plan);
+/* The end of this one was ordered. */
+void pd_report_ordered(struct pd_controller *controller, const struct pd_sandbox *sandbox,
+                       enum pd_why why);
+/* Something went wrong: with one sandbox, or else (NULL) with the pool. */
+void pd_report_failure(struct pd_controller *controller, struct pd_pool *pool,
+                       const struct pd_sandbox *sandbox, const char *reason, const char *message);
 
 /* ---- life.c ---- */
 

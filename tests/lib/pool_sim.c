@@ -20,6 +20,7 @@ void pool_sim_init(struct pool_sim *sim, uint64_t seed)
         .max_size = 10,
         .target_idle = 1,
         .scale_down_after_ms = 60000,
+        .run = {.max_timeout_ms = 60000},
         .update = {.max_surge = 1},
         .template_hash = "aaaa",
     };
@@ -55,6 +56,7 @@ struct pd_view pool_sim_view(struct pool_sim *sim, struct pd_view_member *member
         .members = members,
         .n_members = sim->count,
         .deleting = sim->deleting,
+        .drain_begun = sim->drain_begun,
         .may_act = true,
         .peak_in_use = pd_peak_value(&sim->in_use, sim->now),
         .peak_needed = pd_peak_value(&sim->needed, sim->now),
@@ -67,6 +69,7 @@ struct pd_view pool_sim_view(struct pool_sim *sim, struct pd_view_member *member
         .provider_error = "",
         .isolation_error = "",
         .source_error = "",
+        .conflict = "",
     };
 }
 

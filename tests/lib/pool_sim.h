@@ -36,6 +36,7 @@ struct pool_sim {
     int blocked;
     int64_t wait_ms;
     bool deleting;
+    struct pd_time drain_begun;
     int64_t start_ms;                          /* longest time that a sandbox takes to start */
     int64_t end_ms;                            /* likewise to end */
     int fail_percent;                          /* of creations */

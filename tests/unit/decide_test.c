@@ -28,7 +28,8 @@
  *   %  in its phase for longer than a start may take
  *   &  in its phase since just now
  * and are numbered from 0. A plan is written "+n" for creations, "-i:why" for
- * the destruction and "^i:why" for the retirement of member i, in order. */
+ * the destruction, "^i:why" for the retirement and "!i:why" for the eviction of
+ * member i, in order. */
 struct row {
     const char *what;
     const char *members;
@@ -41,7 +42,8 @@ struct row {
     int window; /* of growth, 0 stands for 16 */
     int expected, peak, needed, queued, blocked;
     int64_t wait_ms;
-    int wanted; /* -1 stands for 0; 0: not looked at */
+    int64_t drain_ms; /* deleting: since when; a run may take a minute here */
+    int wanted;       /* -1 stands for 0; 0: not looked at */
 };
 
 /* clang-format off */
@@ -168,6 +170,12 @@ static const struct row rows[] = {
 
     {.what = "deleting: idle ones go, the claimed finish", .members = "WCsT",
      .plan = "-0:gone ^1:gone -2:gone", .deleting = true},
+    {.what = "deleting: runs have as long as any run may take", .members = "CC!", .deleting = true,
+     .plan = "^0:gone", .drain_ms = 59999},
+    {.what = "deleting: then they are ended", .members = "CC!T", .deleting = true,
+     .plan = "!0:overdue !1:overdue", .drain_ms = 60000},
+    {.what = "deleting: an overdue drain ends idle ones as ever", .members = "WC!",
+     .deleting = true, .plan = "-0:gone !1:overdue", .drain_ms = 600000},
     {.what = "deleting: nothing is made", .members = "", .plan = "", .deleting = true},
     {.what = "a provider that does not answer is left alone", .members = "W!W~", .plan = "",
      .unknown = true},
@@ -176,9 +184,9 @@ static const struct row rows[] = {
 /* clang-format on */
 
 static const char *const why_words[] = {
-    [PD_WHY_SPENT] = "spent",       [PD_WHY_STUCK] = "stuck", [PD_WHY_EXCESS] = "excess",
-    [PD_WHY_OUTDATED] = "outdated", [PD_WHY_OLD] = "old",     [PD_WHY_OTHER_KEY] = "key",
-    [PD_WHY_POOL_GONE] = "gone",
+    [PD_WHY_SPENT] = "spent",       [PD_WHY_STUCK] = "stuck",     [PD_WHY_EXCESS] = "excess",
+    [PD_WHY_OUTDATED] = "outdated", [PD_WHY_OLD] = "old",         [PD_WHY_OTHER_KEY] = "key",
+    [PD_WHY_POOL_GONE] = "gone",    [PD_WHY_OVERDUE] = "overdue",
 };
 
 static size_t read_members(const char *text, struct pd_view_member *members, char (*ids)[8])
@@ -233,8 +241,7 @@ static void write_plan(const struct pd_plan *plan, char *out, size_t out_bytes)
     for (size_t i = 0; i < plan->n_actions; i++) {
         const struct pd_action *action = &plan->actions[i];
         len += (size_t)snprintf(out + len, out_bytes - len, "%s%c%s:%s", len ? " " : "",
-                                action->type == PD_ACTION_DESTROY ? '-' : '^', action->id,
-                                why_words[action->why]);
+                                "-^!"[action->type], action -> id, why_words[action->why]);
     }
     if (plan->create)
         snprintf(out + len, out_bytes - len, "%s+%d", len ? " " : "", plan->create);
@@ -252,6 +259,7 @@ static struct pd_pool_spec row_spec(const struct row *row)
         .target_idle = usual ? 1 : row->idle,
         .recycle = {.after_age_ms = 3600 * 1000},
         .scale_down_after_ms = 60000,
+        .run = {.max_timeout_ms = 60000},
         .update = {.type = row->recreate ? PD_UPDATE_RECREATE : PD_UPDATE_ROLLING,
                    .max_surge = row->surge == 0    ? 1
                                 : row->surge == -1 ? 0
@@ -284,6 +292,7 @@ static void decide_row(const struct row *row, struct pd_plan *plan)
         .n_members = read_members(row->members, members, ids),
         .expected = row->expected,
         .deleting = row->deleting,
+        .drain_begun = {row->deleting ? (NOW_MS - row->drain_ms) * PD_NS_PER_MS : 0},
         .may_act = !row->unknown,
         .peak_in_use = row->peak,
         .peak_needed = row->needed,
@@ -296,6 +305,7 @@ static void decide_row(const struct row *row, struct pd_plan *plan)
         .provider_error = "",
         .isolation_error = "",
         .source_error = "",
+        .conflict = "",
     };
 
     pd_decide(&spec, &view, (struct pd_time){NOW_MS * PD_NS_PER_MS}, plan);
@@ -375,7 +385,8 @@ static void test_more_actions_than_fit_wake_at_once(void **state)
                            .previous = &previous,
                            .provider_error = "",
                            .isolation_error = "",
-                           .source_error = ""};
+                           .source_error = "",
+                           .conflict = ""};
     struct pd_time now = {NOW_MS * PD_NS_PER_MS};
     struct pd_plan plan;
 
@@ -533,12 +544,19 @@ static const struct pd_view_member *member_of(const struct world *world, const c
     return NULL;
 }
 
+static bool drain_is_overdue(const struct world *world)
+{
+    return world->sim.deleting && pd_time_ms_between(world->sim.drain_begun, world->sim.now) >=
+                                      pd_drain_deadline_ms(&world->sim.spec);
+}
+
 static void check_claimed_are_safe(const struct world *world)
 {
     for (size_t i = 0; i < world->plan.n_actions; i++) {
         const struct pd_action *action = &world->plan.actions[i];
         bool claimed = member_of(world, action->id)->phase == PD_SANDBOX_CLAIMED;
-        check(world, claimed == (action->type == PD_ACTION_RETIRE));
+        check(world, claimed == (action->type != PD_ACTION_DESTROY));
+        check(world, action->type != PD_ACTION_EVICT || drain_is_overdue(world));
     }
 }
 
@@ -852,12 +870,15 @@ static void test_min_size_is_back_within_a_start(void **state)
     }
 }
 
-/* A pool that is deleted drains: runs finish, then nothing is left. */
+/* A pool that is deleted drains: runs finish, in one history of two; those that
+ * do not are ended at the deadline, and not before. Then nothing is left. */
 static void test_deleted_pools_drain(void **state)
 {
     (void)state;
     for (uint64_t seed = 0; seed < HISTORIES / 4; seed++) {
         struct world world;
+        bool finish = seed % 2;
+        int claimed;
 
         begin_world(&world, seed);
         for (world.step = 0; world.step < 40; world.step++) {
@@ -865,10 +886,16 @@ static void test_deleted_pools_drain(void **state)
             live(&world);
         }
         world.sim.deleting = true;
+        world.sim.drain_begun = world.sim.now;
+        claimed = pool_sim_count(&world.sim, PD_SANDBOX_CLAIMED);
         while (pool_sim_count(&world.sim, PD_SANDBOX_CLAIMED) > 0) {
+            bool overdue = drain_is_overdue(&world);
             live(&world);
-            check(&world, !world.plan.drained);
-            if (pool_sim_random(&world.sim, 10) == 0)
+            check(&world, !world.plan.drained && world.plan.create == 0);
+            check(&world,
+                  overdue || finish || pool_sim_count(&world.sim, PD_SANDBOX_CLAIMED) == claimed);
+            check(&world, !overdue || pool_sim_count(&world.sim, PD_SANDBOX_CLAIMED) == 0);
+            if (finish && pool_sim_random(&world.sim, 10) == 0)
                 pool_sim_release(&world.sim, true);
         }
         for (int i = 0; i < 20; i++)
