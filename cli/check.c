@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/redis_env.h"
+#include "cli/source_redis.h"
 #include "common/asset.h"
 #include "common/file.h"
 #include "common/json.h"
@@ -343,6 +345,42 @@ static void check_fini(struct check *check)
     pd_languages_free(check->languages);
 }
 
+static void check_field(void *arg, const char *name, const char *text, size_t len)
+{
+    struct check *check = arg;
+    pd_autofree char *path = pd_asprintf(PD_SOURCE_REDIS_KEY " '%s'", name);
+    struct document document = {.path = path};
+    struct pd_problems problems = {0};
+    struct pd_pool_spec *spec = NULL;
+    struct pd_err err;
+
+    if (pd_source_redis_parse(check->pool_schema, name, text, len, check->provider, &spec, &err) < 0) {
+        check->n_problems++;
+        fprintf(check->problems, "%s\n", err.msg);
+        return;
+    }
+    document.node = spec->node;
+    check_languages_of(check, &document, spec, &problems);
+    if (problems.count == 0)
+        print(check, &document, spec->node);
+    complain_all(check, path, &problems);
+    pd_pool_spec_unref(spec);
+}
+
+size_t pd_check_redis(FILE *out, FILE *problems)
+{
+    struct check check = {.out = out, .problems = problems};
+    struct pd_err err;
+
+    if (pd_pool_schema_new(&check.pool_schema, &err) < 0 || choose_languages(&check, &err) < 0 ||
+        choose_provider(&check, &err) < 0 || pd_source_redis_fetch(check_field, &check, &err) < 0) {
+        check.n_problems++;
+        fprintf(problems, "paddock: %s\n", err.msg);
+    }
+    check_fini(&check);
+    return check.n_problems;
+}
+
 size_t pd_check_files(char *const *paths, size_t count, FILE *out, FILE *problems)
 {
     struct check check = {.out = out, .problems = problems};
@@ -365,10 +403,11 @@ size_t pd_check_files(char *const *paths, size_t count, FILE *out, FILE *problem
 static void print_usage(FILE *out)
 {
     fputs(
-        "usage: paddock check FILE...\n\n"
+        "usage: paddock check [FILE...]\n\n"
         "Prints what each file means in full: SandboxPools, the short form of\n"
         "conf/default.yaml, catalogues of languages, and these in folders; or every\n"
-        "problem, as file:line: path: text. Exit status 1 when there was a problem.\n",
+        "problem, as file:line: path: text. Exit status 1 when there was a problem.\n"
+        "Without a FILE: the pools in the Redis of REDIS_URL.\n",
         out);
 }
 
@@ -378,6 +417,8 @@ int pd_check_main(int argc, char **argv)
         print_usage(stdout);
         return 0;
     }
+    if (argc < 2 && pd_redis_env_is_set())
+        return pd_check_redis(stdout, stderr) ? 1 : 0;
     if (argc < 2) {
         print_usage(stderr);
         return 2;

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* `paddock check FILE...`: argv[0] is "check". The exit status: 0 when all is in
+/* `paddock check [FILE...]`, without one the Redis of REDIS_URL: argv[0] is "check". The exit status: 0 when all is in
  * order, 1 when there was a problem, 2 for wrong usage. */
 int pd_check_main(int argc, char **argv);
 
@@ -15,5 +15,8 @@ int pd_check_main(int argc, char **argv);
  * to itself, and each problem to `problems` as "file:line: path: text". Returns
  * how many problems there were. */
 size_t pd_check_files(char *const *paths, size_t count, FILE *out, FILE *problems);
+
+/* Likewise, the pools declared in the Redis that the environment names. */
+size_t pd_check_redis(FILE *out, FILE *problems);
 
 #endif

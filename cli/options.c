@@ -33,6 +33,7 @@ const char pd_options_help[] =
     "key; without one a key is made at first start: paddock key show. DOCKER_HOST says\n"
     "where the engine is. PADDOCK_TLS_CA names a PEM file with an authority's certificate\n"
     "and key, for replicas to share; without it there is one of our own.\n"
+    "REDIS_URL (redis://, rediss:// with REDIS_CA_FILE, unix://) brings pools from there.\n"
     "SIGTERM and SIGINT drain and stop, SIGHUP reads the files again.\n";
 
 int pd_listen_parse(const char *text, char **ret_address, int *ret_port, struct pd_err *err)

@@ -26,6 +26,8 @@
 #include "api/keys.h"
 #include "cli/loop_watch.h"
 #include "cli/options.h"
+#include "cli/redis_env.h"
+#include "cli/source_redis.h"
 #include "cli/sources.h"
 #include "cli/state.h"
 #include "common/asset.h"
@@ -53,6 +55,8 @@ struct service {
     struct pd_loop_watch loop_watch;
     struct pd_store *store;
     struct pd_sources *sources;
+    struct pd_redis *redis; /* NULL: no REDIS_URL */
+    struct pd_source_redis *source_redis;
     struct pd_provider *docker;
     struct pd_controller *controller;
     struct pd_api *api;
@@ -100,8 +104,12 @@ static void stop_step(void *arg)
     else if (service->docker) {
         struct pd_provider *docker = PD_STEAL(service->docker);
         docker->ops->close(docker, stop_step, service);
-    } else if (service->sources)
+    } else if (service->source_redis)
+        pd_source_redis_close(PD_STEAL(service->source_redis), stop_step, service);
+    else if (service->sources)
         pd_sources_close(PD_STEAL(service->sources), stop_step, service);
+    else if (service->redis)
+        pd_redis_close(PD_STEAL(service->redis), stop_step, service);
     else if (service->store)
         pd_store_close(PD_STEAL(service->store), stop_step, service);
     else if (service->db)
@@ -155,6 +163,8 @@ static void on_reload_signal(uv_signal_t *handle, int signo)
         return;
     pd_log(PD_LOG_INFO, "serve", "SIGHUP: reading the files again", NULL);
     pd_sources_reload(service->sources);
+    if (service->source_redis)
+        pd_source_redis_reload(service->source_redis);
 }
 
 /* ---- starting ---- */
@@ -248,7 +258,34 @@ static int open_keys(struct service *service, struct pd_err *err)
 
     service->key_is_kept = !env_key || !*env_key;
     service->key_is_new = service->key_is_kept && access(path, F_OK) < 0;
+    /* Replicas would each make one of their own, and none would be the users'. */
+    if (service->key_is_new && pd_redis_env_is_set())
+        return pd_err_set(err, PD_INVALID,
+                          "REDIS_URL is set and there is no API key: give one to all replicas by "
+                          "EXECUTION_API_KEY");
     return pd_keys_open(service->state.dir, env_key, &service->keys, err);
+}
+
+static int open_redis(struct service *service, struct pd_err *err)
+{
+    if (!pd_redis_env_is_set())
+        return 0;
+    if (pd_redis_env_open(&service->loop, &service->redis, err) < 0)
+        return err->kind;
+    pd_redis_env_log(service->redis);
+    return 0;
+}
+
+static int open_source_redis(struct service *service, struct pd_err *err)
+{
+    const struct pd_source_redis_config config = {
+        .loop = &service->loop,
+        .store = service->store,
+        .redis = service->redis,
+        .default_provider = service->options.provider,
+    };
+
+    return service->redis ? pd_source_redis_open(&config, &service->source_redis, err) : 0;
 }
 
 static int open_sources(struct service *service, struct pd_err *err)
@@ -261,7 +298,9 @@ static int open_sources(struct service *service, struct pd_err *err)
         .default_provider = service->options.provider,
     };
 
-    return pd_sources_open(&config, &service->sources, err);
+    if (pd_sources_open(&config, &service->sources, err) < 0)
+        return err->kind;
+    return open_source_redis(service, err);
 }
 
 static bool is_healthy(void *arg, const char **ret_sentence)
@@ -324,7 +363,8 @@ static int open_api(struct service *service, struct pd_err *err)
 static int start(struct service *service, struct pd_err *err)
 {
     if (pd_state_open(service->options.state_dir, &service->state, err) < 0 ||
-        open_db(service, err) < 0 || load_languages(service, err) < 0 || open_keys(service, err) < 0)
+        open_db(service, err) < 0 || load_languages(service, err) < 0 || open_keys(service, err) < 0 ||
+        open_redis(service, err) < 0)
         return err->kind;
     service->store = pd_store_new(&service->loop, NULL);
     if (open_sources(service, err) < 0 || open_api(service, err) < 0 ||

@@ -42,6 +42,7 @@ struct pd_redis {
     size_t n_subscriptions;
     bool delivering;
     char why_down[PD_ERR_MSG_MAX];
+    unsigned failures;
     int open_parts; /* sessions and timers not yet closed */
     bool closing;
     void (*closed)(void *arg);
@@ -187,8 +188,10 @@ static void on_ended(void *arg, const struct pd_err *err)
     if (line == &redis->commands || !redis->why_down[0])
         pd_strcpy(redis->why_down, sizeof redis->why_down, err->msg);
     pause_line(line);
-    if (line == &redis->commands)
-        tell_down(redis, err);
+    if (line != &redis->commands)
+        return;
+    redis->failures++;
+    tell_down(redis, err);
 }
 
 static void subscribe_all(struct pd_redis *redis);
@@ -205,6 +208,7 @@ static void on_ready(void *arg)
         return;
     }
     redis->why_down[0] = '\0';
+    redis->failures = 0;
     pd_log(PD_LOG_DEBUG, "redis", "connected", "url", redis->url.shown, NULL);
     tell_up(redis);
 }
@@ -281,6 +285,11 @@ bool pd_redis_is_up(const struct pd_redis *redis)
 const char *pd_redis_why_down(const struct pd_redis *redis)
 {
     return redis->commands.ready ? "" : redis->why_down;
+}
+
+unsigned pd_redis_failures(const struct pd_redis *redis)
+{
+    return redis->failures;
 }
 
 const char *pd_redis_shown_url(const struct pd_redis *redis)

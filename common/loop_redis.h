@@ -1,5 +1,5 @@
 /* Redis on libuv: one client that keeps itself connected. hiredis reads and
- * writes the protocol; the sockets, TLS included, are ours (wire.h), because
+ * writes the protocol; the sockets, TLS included, are ours (peer.h), because
  * Debian's hiredis has no TLS and its libuv adapter leaks.
  *
  * A command goes out when the client is up, and is refused when it is not: it
@@ -59,6 +59,8 @@ void pd_redis_unobserve(struct pd_redis *redis, const void *arg);
 bool pd_redis_is_up(const struct pd_redis *redis);
 /* Why it is not up; "" when it is, or when nothing was tried yet. */
 const char *pd_redis_why_down(const struct pd_redis *redis);
+/* Connections lost and attempts failed since it was up last. */
+unsigned pd_redis_failures(const struct pd_redis *redis);
 /* redis://host:port/db, without user and password. */
 const char *pd_redis_shown_url(const struct pd_redis *redis);
 /* Of the server process that this connection talks to, "" where unknown: data

@@ -14,8 +14,8 @@
 
 #include "common/buf.h"
 #include "common/mem.h"
+#include "common/peer.h"
 #include "common/time.h"
-#include "common/wire.h"
 
 #define CLIENT_NAME "paddock"
 #define OUT_KEPT_BYTES_MAX (256u * 1024) /* of storage, from one turn to the next */
@@ -35,7 +35,7 @@ struct pd_redis_session {
     const struct pd_redis_session_events *events;
     void *arg;
     enum state state;
-    struct pd_wire *wire;
+    struct pd_peer *peer;
     struct pd_redis_reader *reader;
     STAILQ_HEAD(, waiting) waiting;
     size_t n_waiting;
@@ -45,7 +45,7 @@ struct pd_redis_session {
     struct pd_time heard; /* when anything came last */
     bool pinged;          /* subscriber: and nothing came since */
     char run_id[PD_REDIS_RUN_ID_BYTES];
-    int open_handles; /* the wire counts as one */
+    int open_handles; /* the peer counts as one */
     void (*closed)(void *arg);
     void *closed_arg;
 };
@@ -112,7 +112,7 @@ void pd_redis_session_close(struct pd_redis_session *session, void (*closed)(voi
     session->closed_arg = arg;
     uv_close((uv_handle_t *)&session->prepare, on_handle_closed);
     uv_close((uv_handle_t *)&session->timer, on_handle_closed);
-    pd_wire_close(session->wire, on_part_closed, session);
+    pd_peer_close(session->peer, on_part_closed, session);
 }
 
 /* ---- time ---- */
@@ -192,7 +192,7 @@ static void on_prepare(uv_prepare_t *prepare)
     int rc;
 
     uv_prepare_stop(prepare);
-    rc = pd_wire_write(session->wire, session->out.data, session->out.len, &err);
+    rc = pd_peer_write(session->peer, session->out.data, session->out.len, &err);
     if (session->state == OPENING)
         pd_wipe(session->out.data, session->out.len);
     if (session->out.cap > OUT_KEPT_BYTES_MAX) {
@@ -431,13 +431,13 @@ static void on_open(void *arg)
         end(session, &err);
 }
 
-static const struct pd_wire_events wire_events = {
+static const struct pd_peer_events peer_events = {
     .open = on_open,
     .data = on_data,
     .ended = on_ended,
 };
 
-static struct pd_wire *open_wire(struct pd_redis_session *session,
+static struct pd_peer *open_peer(struct pd_redis_session *session,
                                  const struct pd_redis_session_config *config)
 {
     const struct pd_tls_config tls = {
@@ -446,8 +446,8 @@ static struct pd_wire *open_wire(struct pd_redis_session *session,
         .key_file = config->key_file,
         .peer = config->url->host,
     };
-    const struct pd_wire_config wire = {
-        .peer = "Redis",
+    const struct pd_peer_config peer = {
+        .name = "Redis",
         .socket_path = config->url->socket_path,
         .host = config->url->host,
         .port = config->url->port,
@@ -456,7 +456,7 @@ static struct pd_wire *open_wire(struct pd_redis_session *session,
         .unsent_bytes_max = 2 * (size_t)PD_REDIS_UNSENT_BYTES_MAX,
     };
 
-    return pd_wire_open(config->loop, &wire, &wire_events, session);
+    return pd_peer_open(config->loop, &peer, &peer_events, session);
 }
 
 struct pd_redis_session *pd_redis_session_open(const struct pd_redis_session_config *config,
@@ -477,6 +477,6 @@ struct pd_redis_session *pd_redis_session_open(const struct pd_redis_session_con
     uv_timer_init(config->loop, &session->timer);
     session->prepare.data = session->timer.data = session;
     session->open_handles = 3;
-    session->wire = open_wire(session, config);
+    session->peer = open_peer(session, config);
     return session;
 }

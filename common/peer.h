@@ -1,8 +1,8 @@
 /* A connection that we open to a peer: a unix socket, TCP, or TLS over TCP with
  * the peer's certificate and name checked. Bytes both ways; what they mean is
  * its user's. Names are resolved and their addresses tried in turn. */
-#ifndef PD_COMMON_WIRE_H
-#define PD_COMMON_WIRE_H
+#ifndef PD_COMMON_PEER_H
+#define PD_COMMON_PEER_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,10 +11,10 @@
 #include "common/err.h"
 #include "common/tls.h"
 
-struct pd_wire;
+struct pd_peer;
 
-struct pd_wire_config {
-    const char *peer;        /* what it is, for messages: "Redis" */
+struct pd_peer_config {
+    const char *name;        /* what it is, for messages: "Redis" */
     const char *socket_path; /* NULL: host and port */
     const char *host;
     int port;
@@ -23,7 +23,7 @@ struct pd_wire_config {
     size_t unsent_bytes_max;         /* what waits to be sent, at most */
 };
 
-struct pd_wire_events {
+struct pd_peer_events {
     void (*open)(void *arg);
     void (*data)(void *arg, const char *data, size_t len);
     /* Once: it could not be opened, or has ended. The user then closes it.
@@ -34,14 +34,14 @@ struct pd_wire_events {
 
 /* Everything is copied; `events` is static. Events fire from the loop, never
  * before this returns. */
-struct pd_wire *pd_wire_open(uv_loop_t *loop, const struct pd_wire_config *config,
-                             const struct pd_wire_events *events, void *arg);
+struct pd_peer *pd_peer_open(uv_loop_t *loop, const struct pd_peer_config *config,
+                             const struct pd_peer_events *events, void *arg);
 /* Once open: all of `data` is taken (copied where it must wait). 0, PD_LIMIT
  * (nothing taken), PD_UNAVAILABLE. */
-int pd_wire_write(struct pd_wire *wire, const void *data, size_t len, struct pd_err *err)
+int pd_peer_write(struct pd_peer *peer, const void *data, size_t len, struct pd_err *err)
     __attribute__((warn_unused_result));
-/* No event fires afterwards; `closed` fires once from the loop, the wire is
+/* No event fires afterwards; `closed` fires once from the loop, the peer is
  * gone then. Call it once. */
-void pd_wire_close(struct pd_wire *wire, void (*closed)(void *arg), void *arg);
+void pd_peer_close(struct pd_peer *peer, void (*closed)(void *arg), void *arg);
 
 #endif
