@@ -43,16 +43,16 @@ struct pd_api {
 };
 
 static const struct pd_route routes[] = {
-    {PD_METHOD_POST, "/execute", false, pd_execute_handle},
-    {PD_METHOD_GET, "/languages", false, pd_catalogue_handle},
-    {PD_METHOD_GET, "/health", true, pd_health_handle},
-    {PD_METHOD_GET, "/livez", true, pd_livez_handle},
-    {PD_METHOD_GET, "/readyz", true, pd_readyz_handle},
-    {PD_METHOD_POST, "/login", true, pd_login_handle},
-    {PD_METHOD_GET, "/session", false, pd_session_get_handle},
-    {PD_METHOD_DELETE, "/session", false, pd_session_delete_handle},
-    {PD_METHOD_POST, "/session/links", false, pd_session_link_handle},
-    {PD_METHOD_GET, "/metrics", false, pd_metrics_handle},
+    {PD_METHOD_POST, "/execute", PD_SCOPE_EXECUTE, pd_execute_handle},
+    {PD_METHOD_GET, "/languages", PD_SCOPE_ALL, pd_catalogue_handle},
+    {PD_METHOD_GET, "/health", PD_SCOPE_OPEN, pd_health_handle},
+    {PD_METHOD_GET, "/livez", PD_SCOPE_OPEN, pd_livez_handle},
+    {PD_METHOD_GET, "/readyz", PD_SCOPE_OPEN, pd_readyz_handle},
+    {PD_METHOD_POST, "/login", PD_SCOPE_OPEN, pd_login_handle},
+    {PD_METHOD_GET, "/session", PD_SCOPE_ALL, pd_session_get_handle},
+    {PD_METHOD_DELETE, "/session", PD_SCOPE_ALL, pd_session_delete_handle},
+    {PD_METHOD_POST, "/session/links", PD_SCOPE_ALL, pd_session_link_handle},
+    {PD_METHOD_GET, "/metrics", PD_SCOPE_READ, pd_metrics_handle},
     {.path = NULL},
 };
 
@@ -66,14 +66,15 @@ static void problem(struct pd_exchange *exchange, int status, const char *detail
 
 static void handle(struct pd_api *api, struct pd_exchange *exchange, const struct pd_route *route)
 {
-    const char *key_id, *detail;
-    int status = pd_auth_check(&api->context, exchange, route->open, &key_id, &detail);
+    const struct pd_key *key;
+    const char *detail;
+    int status = pd_auth_check(&api->context, exchange, route->needs, &key, &detail);
 
     pd_exchange_set_route(exchange, route->path);
     if (status) {
         problem(exchange, status, detail, NULL);
     } else {
-        pd_exchange_set_key_id(exchange, key_id);
+        pd_exchange_set_key_id(exchange, key ? key->record.id : NULL);
         route->handler(&api->context, exchange);
     }
 }

@@ -30,19 +30,19 @@ bool pd_auth_has_key(const struct pd_exchange *exchange)
 }
 
 /* X-API-Key comes first where both are sent. */
-static const char *by_key(const struct pd_api_context *api, const struct pd_exchange *exchange)
+static const struct pd_key *by_key(const struct pd_api_context *api, const struct pd_exchange *exchange)
 {
     char text[HEADER_BYTES];
-    const char *key = NULL;
-    const char *id;
+    const char *sent = NULL;
+    const struct pd_key *key;
 
     if (pd_exchange_header(exchange, "x-api-key", text, sizeof text))
-        key = text;
+        sent = text;
     else if (pd_exchange_header(exchange, "authorization", text, sizeof text))
-        key = key_in_bearer(text);
-    id = key ? pd_keys_check(api->keys, key, strlen(key)) : NULL;
+        sent = key_in_bearer(text);
+    key = sent ? pd_keys_check(api->keys, sent, strlen(sent)) : NULL;
     pd_wipe(text, sizeof text);
-    return id;
+    return key;
 }
 
 bool pd_auth_token(const struct pd_api_context *api, const struct pd_exchange *exchange,
@@ -57,7 +57,8 @@ bool pd_auth_token(const struct pd_api_context *api, const struct pd_exchange *e
 }
 
 /* The key is looked up again each time: with a key that is revoked go its sessions. */
-static const char *by_cookie(const struct pd_api_context *api, const struct pd_exchange *exchange)
+static const struct pd_key *by_cookie(const struct pd_api_context *api,
+                                      const struct pd_exchange *exchange)
 {
     char token[PD_TOKEN_BYTES];
     const char *id = NULL;
@@ -128,20 +129,24 @@ static bool is_refused(const struct pd_api_context *api, const struct pd_exchang
                       : is_foreign_silence(exchange, changes);
 }
 
-int pd_auth_check(const struct pd_api_context *api, const struct pd_exchange *exchange, bool open,
-                  const char **ret_key_id, const char **ret_detail)
+int pd_auth_check(const struct pd_api_context *api, const struct pd_exchange *exchange,
+                  unsigned needs, const struct pd_key **ret_key, const char **ret_detail)
 {
     bool has_key = pd_auth_has_key(exchange);
-    const char *id = NULL;
+    const struct pd_key *key = NULL;
 
-    if (!open)
-        id = has_key ? by_key(api, exchange) : by_cookie(api, exchange);
-    if (!open && !id) {
+    if (needs)
+        key = has_key ? by_key(api, exchange) : by_cookie(api, exchange);
+    if (needs && !key) {
         *ret_detail = "an API key is needed: send it as X-API-Key or as Authorization: Bearer";
         return 401;
     }
-    if (is_refused(api, exchange, id && !has_key, ret_detail))
+    if (is_refused(api, exchange, key && !has_key, ret_detail))
         return 403;
-    *ret_key_id = id;
+    if (needs && !(key->record.scopes & needs)) {
+        *ret_detail = "this API key does not have the scope that this needs";
+        return 403;
+    }
+    *ret_key = key;
     return 0;
 }

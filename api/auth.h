@@ -15,10 +15,11 @@
 #include "api/context.h"
 #include "api/server.h"
 
-/* 0 and the key's id (NULL for none on an `open` route, which needs none), or
- * the status that refuses the request, 401 or 403, and a static sentence. */
-int pd_auth_check(const struct pd_api_context *api, const struct pd_exchange *exchange, bool open,
-                  const char **ret_key_id, const char **ret_detail);
+/* What a route needs: PD_SCOPE_OPEN, or scopes of which the key must have one.
+ * 0 and the key (NULL for none on an open route), or the status that refuses the
+ * request, 401 or 403, and a static sentence. */
+int pd_auth_check(const struct pd_api_context *api, const struct pd_exchange *exchange,
+                  unsigned needs, const struct pd_key **ret_key, const char **ret_detail);
 
 /* The token in a request's session cookie; false when there is none. Only until
  * on_request returns; the caller wipes it. */

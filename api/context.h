@@ -19,7 +19,7 @@ struct pd_web;
 struct pd_api_context {
     struct pd_store *store;
     const struct pd_languages *languages;
-    const struct pd_keys *keys;
+    struct pd_keys *keys;
     struct pd_dispatch *dispatch;
     struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
     struct pd_request_rules rules; /* of POST /execute */

@@ -1,41 +1,75 @@
-/* API keys: who may run programs here.
+/* API keys: who may do what here, and how much of it.
  *
- * There is always one: $EXECUTION_API_KEY, or else a key made at the first
- * start and kept in the state folder (file "key", mode 0600). Only SHA-256
- * digests are compared, in constant time, so neither the length nor the
- * beginning of a key shows in the time that an answer takes. */
+ * There is always one: $EXECUTION_API_KEY, or else a key made at the first start
+ * and kept in the state folder (file "key", mode 0600), unless others are there
+ * (key_file.h), which come and go while the service runs. Only SHA-256 digests
+ * are compared, so nothing of a key shows in the time that an answer takes. */
 #ifndef PD_API_KEYS_H
 #define PD_API_KEYS_H
 
 #include <stddef.h>
+#include <uv.h>
 
+#include "api/key_file.h"
 #include "common/err.h"
-
-#define PD_KEY_TEXT_MAX 256 /* bytes of a key, without the NUL */
-#define PD_KEY_TEXT_MIN 8
+#include "common/time.h"
 
 struct pd_keys;
 
+/* One key, as it is now. Records live as long as `keys`, those of revoked keys
+ * too: pointers to them and to their ids stay good. */
+struct pd_key {
+    struct pd_key_record record;
+    bool revoked;
+
+    double tokens; /* keys.c's own: of the rate's bucket, as of `refilled` */
+    struct pd_time refilled;
+    unsigned seen;
+    bool fixed; /* not of a file in keys.d */
+};
+
 /* env_key: the environment's, NULL or "" for none; then the key is read from
- * state_dir, where one is made if there is none. PD_INVALID for a key that is
- * too short or long or has spaces or control characters in it. */
+ * state_dir, where one is made if there is no key at all. PD_INVALID for a key
+ * that is too short or long or has spaces or control characters in it. */
 int pd_keys_open(const char *state_dir, const char *env_key, struct pd_keys **ret_keys,
                  struct pd_err *err);
-void pd_keys_free(struct pd_keys *keys); /* NULL is fine */
+void pd_keys_free(struct pd_keys *keys); /* NULL is fine; not while it watches */
 
-/* Whose key this is: an id for claims and logs that tells nothing about the key
- * (borrowed for the life of `keys`), or NULL when it is nobody's. */
-const char *pd_keys_check(const struct pd_keys *keys, const char *text, size_t len);
+/* Read the folder again, now and whenever it changes. What cannot be read stays
+ * as it was, and is logged. */
+void pd_keys_reload(struct pd_keys *keys);
+void pd_keys_watch(struct pd_keys *keys, uv_loop_t *loop);
+/* Stop watching; `closed` fires once from the loop. */
+void pd_keys_unwatch(struct pd_keys *keys, void (*closed)(void *arg), void *arg);
 
-/* The id of a key that is still one of ours, by a copy of it; else NULL. */
-const char *pd_keys_find(const struct pd_keys *keys, const char *id);
+/* Whose key this is; NULL when it is nobody's or was revoked. */
+const struct pd_key *pd_keys_check(const struct pd_keys *keys, const char *text, size_t len);
+/* By its id, likewise. */
+const struct pd_key *pd_keys_find(const struct pd_keys *keys, const char *id);
 
-/* How many there are; a listener beyond loopback wants one. */
+/* How many are in force; a listener beyond loopback wants one. */
 size_t pd_keys_count(const struct pd_keys *keys);
+
+/* What is left of a key's rate. */
+struct pd_rate {
+    int limit;       /* runs in `seconds`; 0: the key has no rate */
+    int seconds;
+    int remaining;   /* runs that could begin now */
+    int reset_s;     /* until all of them are there again */
+    int retry_after_s; /* until one is; 0 when one is */
+};
+/* Take one run of the key's rate. False: none is left. */
+bool pd_keys_take(struct pd_keys *keys, const char *id, struct pd_time now,
+                  struct pd_rate *ret_rate);
 
 /* The key kept in state_dir, made where there is none; for `paddock key show`.
  * The caller wipes it. */
 int pd_keys_load(const char *state_dir, char ret_text[static PD_KEY_TEXT_MAX + 1],
                  struct pd_err *err);
+/* A new random key: its text (wiped by the caller) and the digest and id of the
+ * record. */
+void pd_keys_make(char ret_text[static PD_KEY_TEXT_MAX + 1], struct pd_key_record *record);
+/* The id of a key's text. */
+void pd_keys_id_of(const char *text, char out[static PD_KEY_ID_MAX]);
 
 #endif

@@ -48,18 +48,18 @@ static bool key_of_form(struct pd_api_context *api, const char *form, size_t len
                         char key_id[static PD_KEY_ID_BYTES])
 {
     char text[PD_KEY_TEXT_MAX + 1];
-    const char *id = NULL;
+    const struct pd_key *key = NULL;
 
     if (pd_form_find(form, len, "link", text, sizeof text)) {
         if (pd_sessions_redeem(api->sessions, text, pd_time_now(), key_id))
-            id = pd_keys_find(api->keys, key_id);
+            key = pd_keys_find(api->keys, key_id);
     } else if (pd_form_find(form, len, "key", text, sizeof text)) {
-        id = pd_keys_check(api->keys, text, strlen(text));
+        key = pd_keys_check(api->keys, text, strlen(text));
     }
     pd_wipe(text, sizeof text);
-    if (id)
-        pd_strcpy(key_id, PD_KEY_ID_BYTES, id);
-    return id != NULL;
+    if (key)
+        pd_strcpy(key_id, PD_KEY_ID_BYTES, key->record.id);
+    return key != NULL;
 }
 
 static void log_in(struct pd_api_context *api, struct pd_exchange *exchange, const char *form,
@@ -115,8 +115,16 @@ void pd_session_get_handle(void *arg, struct pd_exchange *exchange)
     const struct pd_api_context *api = arg;
     struct pd_node *node = pd_node_map_new();
     char token[PD_TOKEN_BYTES];
+    const struct pd_key *key = pd_keys_find(api->keys, pd_exchange_key_id(exchange));
+    struct pd_node *scopes = pd_node_set(node, "scopes", pd_node_list_new());
 
-    pd_node_set_string(node, "key_id", pd_exchange_key_id(exchange));
+    pd_node_set_string(node, "key_id", key->record.id);
+    pd_node_set_string(node, "key_name", key->record.name);
+    for (unsigned bit = PD_SCOPE_EXECUTE; bit <= PD_SCOPE_ADMIN; bit <<= 1) {
+        char name[16];
+        if (key->record.scopes & bit)
+            pd_node_add(scopes, pd_node_string_new(pd_scopes_format(bit, name, sizeof name)));
+    }
     if (pd_auth_token(api, exchange, token))
         pd_node_set_int(node, "expires_in",
                         pd_sessions_left_ms(api->sessions, token, pd_time_now()) / 1000);

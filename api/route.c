@@ -26,6 +26,34 @@ static bool answers(const struct pd_route *route, enum pd_method method)
     return route->method == method || (method == PD_METHOD_HEAD && route->method == PD_METHOD_GET);
 }
 
+static bool is_path(const char *pattern, const char *path)
+{
+    while (*pattern && *path) {
+        if (pattern[0] == '{' && pattern[1] == '}') {
+            size_t len = strcspn(path, "/");
+            if (len == 0)
+                return false;
+            pattern += 2;
+            path += len;
+        } else if (*pattern++ != *path++) {
+            return false;
+        }
+    }
+    return !*pattern && !*path;
+}
+
+void pd_route_segment(const char *pattern, const char *path, char out[static PD_SEGMENT_BYTES])
+{
+    const char *place = strstr(pattern, "{}");
+    size_t before = place ? (size_t)(place - pattern) : 0;
+    size_t len = place && strlen(path) > before ? strcspn(path + before, "/") : 0;
+
+    if (len >= PD_SEGMENT_BYTES)
+        len = 0;
+    memcpy(out, path + (len ? before : 0), len);
+    out[len] = '\0';
+}
+
 enum pd_route_match pd_route_find(const struct pd_route *table, enum pd_method method,
                                   const char *path, const struct pd_route **ret_route,
                                   char allow[static PD_ALLOW_BYTES])
@@ -34,7 +62,7 @@ enum pd_route_match pd_route_find(const struct pd_route *table, enum pd_method m
 
     allow[0] = '\0';
     for (const struct pd_route *route = table; route->path; route++) {
-        if (strcmp(route->path, path) != 0)
+        if (!is_path(route->path, path))
             continue;
         if (!found && answers(route, method))
             found = route;

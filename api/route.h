@@ -24,12 +24,18 @@ typedef void (*pd_route_cb)(void *arg, struct pd_exchange *exchange);
 
 struct pd_route {
     enum pd_method method;
-    const char *path; /* matched whole */
-    bool open;        /* needs no API key */
+    const char *path;  /* matched whole, but that "{}" stands for one segment, not empty */
+    unsigned needs;    /* PD_SCOPE_OPEN (no API key), or scopes (key_file.h) of which the
+                          key must have one */
     pd_route_cb handler;
 };
 
 #define PD_ALLOW_BYTES 64
+#define PD_SEGMENT_BYTES 128
+
+/* What stands in the path for the first "{}" of a route; "" where there is none
+ * or it is longer. */
+void pd_route_segment(const char *pattern, const char *path, char out[static PD_SEGMENT_BYTES]);
 
 enum pd_route_match {
     PD_ROUTE_FOUND,

@@ -1,4 +1,4 @@
-/* `paddock key show`: prints the API key in force. */
+/* `paddock key new|list|revoke|show`: the API keys of a state folder. */
 #ifndef PD_CLI_KEY_H
 #define PD_CLI_KEY_H
 

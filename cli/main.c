@@ -19,7 +19,7 @@ struct command {
 static const struct command commands[] = {
     {"serve", pd_serve_main, "keep the pools and answer the API"},
     {"check", pd_check_main, "print a configuration file in canonical form, or its problems"},
-    {"key", pd_key_main, "show the API key"},
+    {"key", pd_key_main, "make, list, revoke and show API keys"},
     {"kubeconfig", pd_kubeconfig_main, "print what kubectl needs to be a client"},
     {"login", pd_login_main, "a one-time link that logs a browser in"},
     {"selftest", pd_selftest_main, "replay known attacks against the running service"},

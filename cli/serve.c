@@ -63,6 +63,7 @@ struct service {
     uv_signal_t sigterm, sigint, sighup;
     uv_timer_t deadline;
     enum stage stage;
+    bool keys_watched;
     bool key_is_kept; /* the API key is the state folder's */
     bool key_is_new;  /* made by this start */
     bool left_behind; /* something did not close in time */
@@ -112,7 +113,10 @@ static void stop_step(void *arg)
         pd_redis_close(PD_STEAL(service->redis), stop_step, service);
     else if (service->store)
         pd_store_close(PD_STEAL(service->store), stop_step, service);
-    else if (service->db)
+    else if (service->keys_watched) {
+        service->keys_watched = false;
+        pd_keys_unwatch(service->keys, stop_step, service);
+    } else if (service->db)
         pd_db_close(PD_STEAL(service->db), stop_step, service);
     else
         close_handles(service);
@@ -165,6 +169,7 @@ static void on_reload_signal(uv_signal_t *handle, int signo)
     pd_sources_reload(service->sources);
     if (service->source_redis)
         pd_source_redis_reload(service->source_redis);
+    pd_keys_reload(service->keys);
 }
 
 /* ---- starting ---- */
@@ -256,14 +261,21 @@ static int open_keys(struct service *service, struct pd_err *err)
     const char *env_key = getenv("EXECUTION_API_KEY");
     pd_autofree char *path = pd_asprintf("%s/key", service->state.dir);
 
-    service->key_is_kept = !env_key || !*env_key;
-    service->key_is_new = service->key_is_kept && access(path, F_OK) < 0;
+    bool is_env = env_key && *env_key;
+    bool was_there = access(path, F_OK) == 0;
+
     /* Replicas would each make one of their own, and none would be the users'. */
-    if (service->key_is_new && pd_redis_env_is_set())
+    if (!is_env && !was_there && pd_redis_env_is_set())
         return pd_err_set(err, PD_INVALID,
                           "REDIS_URL is set and there is no API key: give one to all replicas by "
                           "EXECUTION_API_KEY");
-    return pd_keys_open(service->state.dir, env_key, &service->keys, err);
+    if (pd_keys_open(service->state.dir, env_key, &service->keys, err) < 0)
+        return err->kind;
+    pd_keys_watch(service->keys, &service->loop);
+    service->keys_watched = true;
+    service->key_is_kept = !is_env && access(path, F_OK) == 0;
+    service->key_is_new = service->key_is_kept && !was_there;
+    return 0;
 }
 
 static int open_redis(struct service *service, struct pd_err *err)
@@ -398,12 +410,12 @@ static void announce_kube(const struct service *service)
 /* A browser's way in, good once and for a minute: for the person at the terminal. */
 static void print_link(const struct service *service, const char *url, const char *key)
 {
-    const char *id = pd_keys_check(service->keys, key, strlen(key));
+    const struct pd_key *record = key ? pd_keys_check(service->keys, key, strlen(key)) : NULL;
     char link[PD_TOKEN_BYTES];
 
-    if (!id)
+    if (!record)
         return;
-    pd_api_login_link(service->api, id, link);
+    pd_api_login_link(service->api, record->record.id, link);
     fprintf(stderr, "\n    console: %s/login#%s\n    (once, within %d s; another one: paddock login)\n\n",
             url, link, (int)(PD_LINK_LIFE_MS / 1000));
     pd_wipe(link, sizeof link);

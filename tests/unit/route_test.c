@@ -16,9 +16,11 @@ static void on_a(void *arg, struct pd_exchange *exchange)
 }
 
 static const struct pd_route table[] = {
-    {PD_METHOD_GET, "/a", true, on_a},
-    {PD_METHOD_POST, "/a", false, on_a},
-    {PD_METHOD_DELETE, "/b", false, on_a},
+    {PD_METHOD_GET, "/a", 0, on_a},
+    {PD_METHOD_POST, "/a", 1, on_a},
+    {PD_METHOD_DELETE, "/b", 1, on_a},
+    {PD_METHOD_GET, "/c/{}", 1, on_a},
+    {PD_METHOD_GET, "/c/{}/d", 1, on_a},
     {.path = NULL},
 };
 
@@ -43,6 +45,11 @@ static void test_find(void **state)
         {"whole paths only", PD_METHOD_GET, "/a/", PD_ROUTE_NO_PATH, -1, ""},
         {"no prefixes", PD_METHOD_GET, "/", PD_ROUTE_NO_PATH, -1, ""},
         {"case counts", PD_METHOD_GET, "/A", PD_ROUTE_NO_PATH, -1, ""},
+        {"a segment", PD_METHOD_GET, "/c/x.y", PD_ROUTE_FOUND, 3, "GET, HEAD, OPTIONS"},
+        {"an empty segment", PD_METHOD_GET, "/c/", PD_ROUTE_NO_PATH, -1, ""},
+        {"after a segment", PD_METHOD_GET, "/c/x/d", PD_ROUTE_FOUND, 4, "GET, HEAD, OPTIONS"},
+        {"more segments", PD_METHOD_GET, "/c/x/d/e", PD_ROUTE_NO_PATH, -1, ""},
+        {"cut short", PD_METHOD_GET, "/c/x/", PD_ROUTE_NO_PATH, -1, ""},
         {"options nowhere", PD_METHOD_OPTIONS, "/c", PD_ROUTE_NO_PATH, -1, ""},
     };
 
