@@ -27,6 +27,7 @@ const char pd_options_help[] =
     "  --state-dir DIR      keys and what must last (PADDOCK_STATE_DIR; /var/lib/paddock for root,\n"
     "                       else ~/.local/state/paddock)\n"
     "  --log-level LEVEL    debug, info, warn or error (PADDOCK_LOG_LEVEL; info)\n"
+    "  --log-format FORM    logfmt or json (PADDOCK_LOG_FORMAT; logfmt)\n"
     "\n"
     "A flag wins over the environment, the environment over files. The provider is\n"
     "the argument, else SANDBOX_PROVIDER, else docker. EXECUTION_API_KEY gives the API\n"
@@ -96,7 +97,7 @@ static char *sibling(const char *config, const char *name)
 }
 
 struct flags {
-    const char *listen, *host_names, *config, *pools_dir, *state_dir, *log_level, *provider;
+    const char *listen, *host_names, *config, *pools_dir, *state_dir, *log_level, *log_format, *provider;
     const char *kube_listen, *tls_names;
     bool help;
 };
@@ -110,6 +111,7 @@ static int parse_flags(int argc, char **argv, struct flags *flags, struct pd_err
         {"kube-listen", required_argument, NULL, 'k'},
         {"tls-names", required_argument, NULL, 'n'},
         {"host-names", required_argument, NULL, 'b'},
+        {"log-format", required_argument, NULL, 'f'},
         {NULL, 0, NULL, 0},
     };
 
@@ -125,6 +127,7 @@ static int parse_flags(int argc, char **argv, struct flags *flags, struct pd_err
         case 'k': flags->kube_listen = optarg; break;
         case 'n': flags->tls_names = optarg; break;
         case 'b': flags->host_names = optarg; break;
+        case 'f': flags->log_format = optarg; break;
         case 'h': flags->help = true; break;
         case ':': return pd_err_set(err, PD_INVALID, "%s needs a value", argv[optind - 1]);
         default: return pd_err_set(err, PD_INVALID, "unknown flag %s", argv[optind - 1]);
@@ -163,6 +166,9 @@ int pd_options_parse(int argc, char **argv, struct pd_options *ret_options, stru
     if (pd_log_level_parse(level, &o->log_level) < 0)
         return pd_err_set(err, PD_INVALID, "unknown log level '%s': debug, info, warn or error",
                           level);
+    level = choose(flags.log_format, "PADDOCK_LOG_FORMAT", "logfmt");
+    if (pd_log_format_parse(level, &o->log_format) < 0)
+        return pd_err_set(err, PD_INVALID, "unknown log format '%s': logfmt or json", level);
     if (choose(flags.config, "PADDOCK_CONFIG", NULL))
         o->config = pd_strdup(choose(flags.config, "PADDOCK_CONFIG", NULL));
     else if (access(SYSTEM_CONFIG, F_OK) == 0)

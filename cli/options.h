@@ -29,6 +29,7 @@ struct pd_options {
         const char *cert_path; /* DOCKER_CERT_PATH; NULL where it is not set; borrowed */
     } docker;
     enum pd_log_level log_level;    /* --log-level, PADDOCK_LOG_LEVEL, info */
+    enum pd_log_format log_format;  /* --log-format, PADDOCK_LOG_FORMAT, logfmt */
     bool help;                      /* --help was among the flags */
 };
 

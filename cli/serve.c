@@ -509,5 +509,6 @@ int pd_serve_main(int argc, char **argv)
         return 1;
     }
     pd_log_level_set(service.options.log_level);
+    pd_log_format_set(service.options.log_format);
     return run(&service);
 }

@@ -9,6 +9,7 @@
 #include "common/err.h"
 #include "common/mem.h"
 #include "common/time.h"
+#include "common/utf8.h"
 
 #define LINE_MAX_BYTES 4096
 #define VALUE_MAX_BYTES 1024
@@ -16,6 +17,7 @@
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 /* Process-wide by nature: every line of this process goes to one stderr. */
 static enum pd_log_level threshold = PD_LOG_INFO;
+static enum pd_log_format format = PD_LOG_LOGFMT;
 
 void pd_log_level_set(enum pd_log_level level)
 {
@@ -31,6 +33,19 @@ int pd_log_level_parse(const char *text, enum pd_log_level *ret_level)
         }
     }
     return PD_INVALID;
+}
+
+void pd_log_format_set(enum pd_log_format wanted)
+{
+    format = wanted;
+}
+
+int pd_log_format_parse(const char *text, enum pd_log_format *ret_format)
+{
+    if (strcmp(text, "logfmt") != 0 && strcmp(text, "json") != 0)
+        return PD_INVALID;
+    *ret_format = text[0] == 'j' ? PD_LOG_JSON : PD_LOG_LOGFMT;
+    return 0;
 }
 
 const char *pd_log_num(char *out, long long n)
@@ -85,6 +100,73 @@ static void put_value(struct line *line, const char *value)
     put(line, '"');
 }
 
+/* ---- JSON (RFC 8259) ---- */
+
+static void put_escape(struct line *line, unsigned char c)
+{
+    char text[8];
+
+    snprintf(text, sizeof text, "\\u%04x", c);
+    put_text(line, text);
+}
+
+static void put_pair(struct line *line, char first, char second)
+{
+    put(line, first);
+    put(line, second);
+}
+
+static void put_string(struct line *line, const char *value)
+{
+    size_t left = strnlen(value, VALUE_MAX_BYTES);
+    size_t step;
+    bool ok;
+
+    put(line, '"');
+    for (; left > 0; value += step, left -= step) {
+        step = pd_utf8_next(value, left, &ok);
+        if (!ok)
+            put_text(line, PD_UTF8_REPLACEMENT);
+        else if (*value == '"' || *value == '\\')
+            put_pair(line, '\\', *value);
+        else if ((unsigned char)*value < 0x20 || *value == 0x7f)
+            put_escape(line, (unsigned char)*value);
+        else
+            for (size_t i = 0; i < step; i++)
+                put(line, value[i]);
+    }
+    put(line, '"');
+}
+
+/* Whole or not at all: a line that is cut is no JSON. */
+static void put_member(struct line *line, const char *key, const char *value)
+{
+    size_t before = line->len;
+
+    if (before > 1)
+        put(line, ',');
+    put_string(line, key);
+    put(line, ':');
+    put_string(line, value);
+    if (line->len >= sizeof line->text - sizeof "}\n")
+        line->len = before;
+}
+
+/* ---- lines ---- */
+
+static void put_field(struct line *line, const char *key, const char *value)
+{
+    if (format == PD_LOG_JSON) {
+        put_member(line, key, value);
+        return;
+    }
+    if (line->len > 0)
+        put(line, ' ');
+    put_text(line, key);
+    put(line, '=');
+    put_value(line, value);
+}
+
 void pd_log(enum pd_log_level level, const char *comp, const char *msg, ...)
 {
     struct line line = {.len = 0};
@@ -93,25 +175,21 @@ void pd_log(enum pd_log_level level, const char *comp, const char *msg, ...)
 
     if (level < threshold)
         return;
-    put_text(&line, "ts=");
-    put_text(&line, pd_wall_format(pd_wall_ms(), stamp));
-    put_text(&line, " level=");
-    put_text(&line, level_names[level]);
-    put_text(&line, " comp=");
-    put_text(&line, comp);
-    put_text(&line, " msg=");
-    put_value(&line, msg);
+    if (format == PD_LOG_JSON)
+        put(&line, '{');
+    put_field(&line, "ts", pd_wall_format(pd_wall_ms(), stamp));
+    put_field(&line, "level", level_names[level]);
+    put_field(&line, "comp", comp);
+    put_field(&line, "msg", msg);
     va_start(ap, msg);
     for (const char *key = va_arg(ap, const char *); key; key = va_arg(ap, const char *)) {
         const char *value = va_arg(ap, const char *);
-        if (!value)
-            continue;
-        put(&line, ' ');
-        put_text(&line, key);
-        put(&line, '=');
-        put_value(&line, value);
+        if (value)
+            put_field(&line, key, value);
     }
     va_end(ap);
+    if (format == PD_LOG_JSON)
+        put(&line, '}');
     line.text[line.len++] = '\n';
     while (write(STDERR_FILENO, line.text, line.len) < 0 && errno == EINTR)
         continue;

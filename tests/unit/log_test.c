@@ -28,8 +28,7 @@ static void capture_begin(struct capture *capture)
     assert_int_equal(dup2(fileno(capture->file), STDERR_FILENO), STDERR_FILENO);
 }
 
-/* What was logged, without the time stamp at its start. */
-static const char *capture_end(struct capture *capture)
+static size_t raw_end(struct capture *capture)
 {
     size_t len;
 
@@ -39,7 +38,13 @@ static const char *capture_end(struct capture *capture)
     len = fread(capture->text, 1, sizeof capture->text - 1, capture->file);
     capture->text[len] = '\0';
     fclose(capture->file);
-    if (len == 0)
+    return len;
+}
+
+/* What was logged, without the time stamp at its start. */
+static const char *capture_end(struct capture *capture)
+{
+    if (raw_end(capture) == 0)
         return "";
     assert_int_equal(strncmp(capture->text, "ts=20", 5), 0);
     assert_non_null(strchr(capture->text, ' '));
@@ -94,10 +99,37 @@ static void long_values_are_cut(void **state)
     assert_null(strchr(line, '\x01'));
 }
 
+static void a_line_is_json(void **state)
+{
+    struct capture capture;
+    char longer[3000];
+
+    (void)state;
+    memset(longer, 'x', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    pd_log_format_set(PD_LOG_JSON);
+    capture_begin(&capture);
+    pd_log(PD_LOG_WARN, "test", "it is so", "took_ms", PD_NUM(-412), "gone", NULL, "err",
+           "a \"b\"\n\\\xff\xc3\xa9", "empty", "", NULL);
+    pd_log(PD_LOG_WARN, "test", "much", "a", longer, "b", longer, "c", longer, "d", longer, "e",
+           longer, "f", "short", NULL);
+    pd_log_format_set(PD_LOG_LOGFMT);
+    raw_end(&capture);
+    assert_non_null(strstr(capture.text,
+                           "\"level\":\"warn\",\"comp\":\"test\",\"msg\":\"it is so\","
+                           "\"took_ms\":\"-412\",\"err\":\"a \\\"b\\\"\\u000a\\\\\xef\xbf\xbd\xc3\xa9\","
+                           "\"empty\":\"\"}\n"));
+    assert_int_equal(strncmp(capture.text, "{\"ts\":\"20", 9), 0);
+    assert_non_null(strstr(capture.text, "\"c\":\"xxx"));
+    assert_null(strstr(capture.text, "\"d\":"));
+    assert_non_null(strstr(capture.text, "\"f\":\"short\"}\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_is_logfmt),
+        cmocka_unit_test(a_line_is_json),
         cmocka_unit_test(what_is_below_the_threshold_is_not_there),
         cmocka_unit_test(long_values_are_cut),
     };
