@@ -147,6 +147,7 @@ void pd_life_begin(struct pd_controller *controller, struct pd_pool *pool)
     state = attach(controller, pool, id, pool->spec->template_hash);
     pd_expect_set(controller->expect, id, PD_EXPECT_APPEAR, controller->now());
     pd_metrics_add(controller->metrics, PD_M_SANDBOX_STARTED, PD_LABELS(pool->spec->name), 1);
+    pd_metrics_add(controller->metrics, PD_M_SANDBOX_ENDED, PD_LABELS(pool->spec->name), 0);
     pd_log(PD_LOG_INFO, "controller", "sandbox wanted", "pool", pool->spec->name, "id", id, NULL);
     pd_life_step(state->sandbox);
 }

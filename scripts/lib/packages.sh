@@ -7,7 +7,7 @@ BUILD_PACKAGES=(
     libuv1-dev libcurl4-openssl-dev
     libyaml-dev libjansson-dev libssl-dev libcmocka-dev libsqlite3-dev libhiredis-dev
 )
-TEST_PACKAGES=(clang libclang-rt-dev python3 procps iproute2 curl crun redis-server)
+TEST_PACKAGES=(clang libclang-rt-dev python3 procps iproute2 curl crun redis-server prometheus)
 IMAGE_PACKAGES=(mmdebstrap ca-certificates)
 # The Docker client is a package of its own from Debian 13 on.
 ENGINE_PACKAGES=(docker.io)

@@ -4,6 +4,7 @@ On a dockerd of the test's own, started on roots of its own."""
 import os
 import shutil
 import signal
+import threading
 import time
 import unittest
 
@@ -30,6 +31,7 @@ class EngineRestart(unittest.TestCase):
             service.wait_sandboxes(1)
             service.hello()
             self.assertEqual(self.health(service).status, 200)
+            watch = Livez(service)
             for how in (signal.SIGTERM, signal.SIGKILL):
                 self.own.stop(how)
                 down = wait_for(lambda: self.health(service).status == 503 and self.health(service),
@@ -49,6 +51,33 @@ class EngineRestart(unittest.TestCase):
                 service.hello()
                 wait_for(lambda: len(service.sandboxes(state="running")) == 1, 90)
                 service.hello()
+            asked, bad = watch.end()
+            self.assertEqual(bad, [], "/livez failed while the engine restarted")
+            self.assertGreater(asked, 20)
+
+
+class Livez:
+    """Asks /livez all the time, as something would that restarts what does not answer."""
+
+    def __init__(self, service):
+        self.service, self.asked, self.bad, self.stopped = service, 0, [], threading.Event()
+        self.thread = threading.Thread(target=self.ask, daemon=True)
+        self.thread.start()
+
+    def ask(self):
+        while not self.stopped.wait(0.1):
+            try:
+                status = self.service.request("GET", "/livez", timeout=10).status
+            except OSError as error:
+                status = error
+            self.asked += 1
+            if status != 200:
+                self.bad.append(status)
+
+    def end(self):
+        self.stopped.set()
+        self.thread.join(15)
+        return self.asked, self.bad
 
 
 class EngineAbsent(unittest.TestCase):

@@ -121,7 +121,7 @@ class Service:
 
     def _port(self):
         """the service's `serving` line"""
-        found = re.search(r"url=\"?http://[^ ]*:(\d+)", self.log(self.log_from))
+        found = re.search(r"\burl\"?[=:]\"?http://[^ ,]*:(\d+)", self.log(self.log_from))
         if not found and self.process.poll() is not None:
             raise AssertionError("the service ended with %s:\n%s"
                                  % (self.process.returncode, self.log(self.log_from)))
