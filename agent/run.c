@@ -129,6 +129,7 @@ static void start(struct agent *agent)
     struct run *run = &agent->run;
     struct pd_wire wire = wire_begin(agent, PD_FRAME_STARTED);
 
+    pd_wire_number(&wire, PD_FIELD_START, run->slot->start);
     wire_end(agent, &wire);
     run->started_us = sys_now_us();
     if (run->lang->compile[0])

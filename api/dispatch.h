@@ -48,7 +48,7 @@ struct pd_job_events {
      * begins at once. */
     void (*about)(void *arg, struct pd_job *job);
     /* The agent has started the program. May be NULL. */
-    void (*started)(void *arg);
+    void (*started)(void *arg, enum pd_start start);
     void (*stage)(void *arg, const char *name); /* as in pd_run_events; may be NULL */
     /* Likewise; consume, then pd_job_grant. */
     void (*output)(void *arg, int stream, const void *data, size_t len);

@@ -12,7 +12,6 @@
 #include "common/mem.h"
 
 #define RUN_ID_BYTES 24
-#define RETRY_AFTER_DEFAULT_S 1
 
 /* One request from its body to its answer. */
 struct execution {
@@ -76,17 +75,9 @@ static void on_ended(void *arg, const struct pd_run_result *result,
 
 static void reply_failure(struct pd_exchange *exchange, const struct pd_err *err, int retry_after_s)
 {
-    struct pd_problem_details details = {
-        .status = pd_err_http_status(err->kind),
-        .detail = err->msg,
-        .retry_after_s = retry_after_s,
-    };
+    struct pd_problem_details details;
 
-    /* Here a timeout is one of waiting for a sandbox: come back later. */
-    if (err->kind == PD_TIMEOUT || err->kind == PD_NOT_FOUND)
-        details.status = 503;
-    if ((details.status == 503 || details.status == 429) && details.retry_after_s == 0)
-        details.retry_after_s = RETRY_AFTER_DEFAULT_S;
+    pd_failure_details(err, retry_after_s, &details);
     pd_exchange_problem(exchange, &details);
 }
 
@@ -199,10 +190,10 @@ void pd_execute_handle(void *arg, struct pd_exchange *exchange)
                                                    .detail = "send the program as JSON, with "
                                                              "Content-Type: application/json"});
     else if (api->draining)
-        pd_exchange_problem(exchange,
-                            &(struct pd_problem_details){.status = 503,
-                                                         .detail = "the service is stopping",
-                                                         .retry_after_s = RETRY_AFTER_DEFAULT_S});
+        pd_exchange_problem(
+            exchange, &(struct pd_problem_details){.status = 503,
+                                                   .detail = "the service is stopping",
+                                                   .retry_after_s = PD_RETRY_AFTER_DEFAULT_S});
     else
         pd_exchange_want_body(exchange, pd_request_bytes_max(api->store), on_body, api);
 }

@@ -108,13 +108,13 @@ static void job_lost_early(struct pd_job *job, const char *reason)
     pd_job_fail(job, &err, pd_queue_retry_after(dispatch, job->queue));
 }
 
-static void on_started(void *arg)
+static void on_started(void *arg, enum pd_start start)
 {
     struct pd_job *job = arg;
 
     job->began = true;
     if (job->events && job->events->started)
-        job->events->started(job->arg);
+        job->events->started(job->arg, start);
 }
 
 static void on_stdin_room(void *arg)

@@ -108,6 +108,20 @@ int pd_problem_details_format(const struct pd_problem_details *details, struct p
     return rc < 0 ? rc : pd_buf_add(out, "}\n", 2, err);
 }
 
+void pd_failure_details(const struct pd_err *err, int retry_after_s, struct pd_problem_details *ret)
+{
+    *ret = (struct pd_problem_details){
+        .status = pd_err_http_status(err->kind),
+        .detail = err->msg,
+        .retry_after_s = retry_after_s,
+    };
+    /* Here a timeout is one of waiting for a sandbox: come back later. */
+    if (err->kind == PD_TIMEOUT || err->kind == PD_NOT_FOUND)
+        ret->status = 503;
+    if ((ret->status == 503 || ret->status == 429) && ret->retry_after_s == 0)
+        ret->retry_after_s = PD_RETRY_AFTER_DEFAULT_S;
+}
+
 int pd_retry_after_s(int64_t wait_ms)
 {
     int64_t seconds = wait_ms <= 0 ? 1 : (wait_ms - 1) / 1000 + 1;

@@ -13,6 +13,7 @@
 #define PD_PROBLEM_CONTENT_TYPE "application/problem+json"
 #define PD_PROBLEM_BYTES_MAX (64u * 1024)
 #define PD_RETRY_AFTER_MAX_S 600
+#define PD_RETRY_AFTER_DEFAULT_S 1
 
 struct pd_problem_details {
     int status;                       /* 400..599 */
@@ -26,6 +27,10 @@ struct pd_problem_details {
 /* "Not Found" for 404 (RFC 9110, section 15); "Error" for what has no name
  * here. Static storage. */
 const char *pd_status_title(int status);
+
+/* How a run that was refused, or never began, is told. `err` is borrowed by *ret. */
+void pd_failure_details(const struct pd_err *err, int retry_after_s,
+                        struct pd_problem_details *ret);
 
 /* Append the JSON body. 0 or PD_LIMIT. */
 int pd_problem_details_format(const struct pd_problem_details *details, struct pd_buf *out,

@@ -300,6 +300,18 @@ static void on_version(struct pd_link *link, const struct pd_frame *frame)
         link->events->changed(link->arg, link);
 }
 
+static void on_started(struct pd_link *link, const struct pd_frame *frame)
+{
+    struct pd_field start;
+    uint64_t number = PD_START_COLD;
+
+    if (pd_link_field(frame, PD_FIELD_START, &start))
+        number = pd_field_number(&start);
+    if (link->run.events->started)
+        link->run.events->started(link->run.arg, number < PD_START_COLD ? (enum pd_start)number
+                                                                        : PD_START_COLD);
+}
+
 static void on_stage(struct pd_link *link, const struct pd_frame *frame)
 {
     char name[32];
@@ -367,8 +379,7 @@ static void on_run_frame(struct pd_link *link, const struct pd_frame *frame)
         return; /* the tail of a run that was given up */
     switch (frame->type) {
     case PD_FRAME_STARTED:
-        if (link->run.events->started)
-            link->run.events->started(link->run.arg);
+        on_started(link, frame);
         break;
     case PD_FRAME_STAGE:
         on_stage(link, frame);

@@ -149,7 +149,7 @@ struct pd_run_result {
 };
 
 struct pd_run_events {
-    void (*started)(void *arg);                    /* may be NULL */
+    void (*started)(void *arg, enum pd_start start); /* may be NULL */
     void (*stage)(void *arg, const char *name);    /* "compile", "run"; may be NULL */
     /* stream: 1 stdout, 2 stderr. Consume, then pd_run_grant as many bytes. */
     void (*output)(void *arg, int stream, const void *data, size_t len);

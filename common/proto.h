@@ -106,7 +106,7 @@ enum pd_field_tag {
     PD_FIELD_RUNS = 80,
     PD_FIELD_CAUSE = 81,       /* number: enum pd_cause */
     PD_FIELD_EXIT_CODE = 82,
-    PD_FIELD_START = 83,       /* number: enum pd_start */
+    PD_FIELD_START = 83,       /* number: enum pd_start; in STARTED, too */
     PD_FIELD_COMPILE_FAILED = 84, /* present */
     PD_FIELD_STDOUT_BYTES = 85,
     PD_FIELD_STDERR_BYTES = 86,

@@ -156,7 +156,7 @@ static void fake_on_timer(uv_timer_t *timer)
         return;
     }
     if (!link->started)
-        link->events->started(link->arg);
+        link->events->started(link->arg, PD_START_ZYGOTE);
     link->started = true;
     if (strcmp(code, "hold") == 0 || strcmp(code, "cat") == 0)
         return;

@@ -55,8 +55,9 @@ static void on_down(void *arg, struct pd_link *link, const struct pd_err *err)
 
 static const struct pd_link_events link_events = {on_ready, on_changed, on_down};
 
-static void on_started(void *arg)
+static void on_started(void *arg, enum pd_start start)
 {
+    assert_int_equal(start, PD_START_COLD); /* what an agent does not say is not promised */
     ((struct seen *)arg)->started++;
 }
 
