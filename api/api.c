@@ -10,6 +10,7 @@
 #include "api/catalogue.h"
 #include "api/context.h"
 #include "api/execute.h"
+#include "api/execution.h"
 #include "api/health.h"
 #include "api/kube_listener.h"
 #include "api/listener.h"
@@ -229,6 +230,7 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
     snprintf(api->context.cookie, sizeof api->context.cookie, "paddock_%d",
              pd_server_port(api->server));
     pd_dispatch_set_metrics(api->context.dispatch, config->metrics);
+    api->context.executions = pd_executions_new(api->context.dispatch, config->store);
     pd_metrics_on_collect(config->metrics, collect, api);
     uv_timer_init(config->loop, &api->soon);
     api->soon.data = api;
@@ -312,6 +314,7 @@ static void on_dispatch_closed(void *arg)
 {
     struct pd_api *api = arg;
 
+    pd_executions_free(api->context.executions);
     uv_close((uv_handle_t *)&api->soon, on_timer_closed);
 }
 

@@ -12,6 +12,7 @@
 #include "common/languages.h"
 #include "common/store.h"
 
+struct pd_executions;
 struct pd_web;
 
 #define PD_COOKIE_NAME_BYTES 16
@@ -21,6 +22,7 @@ struct pd_api_context {
     const struct pd_languages *languages;
     struct pd_keys *keys;
     struct pd_dispatch *dispatch;
+    struct pd_executions *executions; /* api/execution.h */
     struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
     struct pd_request_rules rules; /* of POST /execute */
     struct pd_sessions *sessions;
