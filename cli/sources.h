@@ -5,8 +5,11 @@
  * manifest is gone from a folder that can be read, or its file no longer names
  * it. A file that cannot be read or has a problem changes nothing (the config
  * file gone is such a problem): what it last said stays in force, and the
- * problem is logged and kept in the pool's source_error. A folder that has
- * moved to another device (a lost mount) changes nothing either. */
+ * problem is logged and kept in the pool's source_error. A folder that is empty
+ * on another device than before (a lost mount) changes nothing either; one that
+ * is not empty there adds and changes pools, and deletes none. A pool that
+ * another source has brought stays that source's: its `conflict` names the file,
+ * and the file's pool comes into force when the other one is gone. */
 #ifndef PD_CLI_SOURCES_H
 #define PD_CLI_SOURCES_H
 

@@ -208,6 +208,8 @@ void pd_store_pool_set_source_error(struct pd_store *store, struct pd_pool *pool
 #define PD_POOL_RIVALS_MAX 4
 void pd_store_pool_set_rival(struct pd_store *store, const char *name, const char *source,
                              bool declares);
+/* For i = 0, 1, ..., PD_POOL_RIVALS_MAX - 1: a source or ""; then NULL. */
+const char *pd_store_pool_rival_at(const struct pd_pool *pool, size_t i);
 /* Mark for deletion; the controller removes it when drained. PD_NOT_FOUND,
  * PD_CONFLICT (another source's). */
 int pd_store_pool_delete(struct pd_store *store, const char *name, const char *source,

@@ -345,6 +345,12 @@ static void say_conflict(struct pd_store *store, struct pd_pool_record *record)
     change(store, record);
 }
 
+const char *pd_store_pool_rival_at(const struct pd_pool *pool, size_t i)
+{
+    return i < PD_POOL_RIVALS_MAX ? ((const struct pd_pool_record *)(const void *)pool)->rivals[i]
+                                  : NULL;
+}
+
 void pd_store_pool_set_rival(struct pd_store *store, const char *name, const char *source,
                              bool declares)
 {

@@ -105,7 +105,8 @@ static int min_size(const struct world *world, const char *name)
 }
 
 #define POOL(name, size)                                                                           \
-    "apiVersion: paddock.dev/v1\nkind: SandboxPool\nmetadata: {name: " name "}\n"                  \
+    "apiVersion: paddock.dev/v1\nkind: SandboxPool\nmetadata: {name: " name                        \
+    "}\n"                                                                                          \
     "spec: {image: \"x:1\", minSize: " size ", maxSize: 5}\n"
 
 static void test_reads_everything_at_start(void **state)
@@ -261,6 +262,176 @@ static void test_changes_are_seen(void **state)
     assert_int_equal(min_size(world, "late"), 2);
 }
 
+/* Turn the loop until the pool is of this size, for ten seconds at most. */
+static void wait_for_size(struct world *world, const char *name, int size)
+{
+    struct pd_time end = pd_time_add_ms(pd_time_now(), 10 * 1000);
+
+    while (min_size(world, name) != size && pd_time_before(pd_time_now(), end))
+        uv_run(&world->loop, UV_RUN_ONCE);
+    assert_int_equal(min_size(world, name), size);
+}
+
+/* As many editors do: a new file takes the old one's place. */
+static void test_a_rename_over_the_file_is_seen(void **state)
+{
+    struct world *world = *state;
+    pd_autofree char *fresh = pd_asprintf("%s/.a.yaml.swp", world->pools);
+    pd_autofree char *path = pd_asprintf("%s/a.yaml", world->pools);
+    pd_autofree char *config = pd_asprintf("%s/new", world->root);
+    struct pd_err err;
+
+    write_text(path, POOL("a", "1"));
+    assert_int_equal(open_sources(world, &err), 0);
+    for (int size = 2; size < 5; size++) {
+        pd_autofree char *text = pd_asprintf(
+            "apiVersion: paddock.dev/v1\nkind: SandboxPool\nmetadata: {name: a}\n"
+            "spec: {image: \"x:1\", minSize: %d, maxSize: 5}\n",
+            size);
+        write_text(fresh, text);
+        assert_int_equal(rename(fresh, path), 0);
+        wait_for_size(world, "a", size);
+    }
+    write_text(config, "sandbox:\n  min_size: 4\n  default_image: y\n");
+    assert_int_equal(rename(config, world->config), 0);
+    wait_for_size(world, "default", 4);
+}
+
+static void test_a_folder_made_later_is_seen(void **state)
+{
+    struct world *world = *state;
+    struct pd_err err;
+
+    assert_int_equal(rmdir(world->pools), 0);
+    assert_int_equal(open_sources(world, &err), 0);
+    assert_int_equal(mkdir(world->pools, 0755), 0);
+    write_pool(world, "a.yaml", POOL("a", "1"));
+    wait_for_size(world, "a", 1);
+    write_pool(world, "a.yaml", POOL("a", "2")); /* and it is watched from then on */
+    wait_for_size(world, "a", 2);
+}
+
+static void test_a_folder_put_in_its_place_is_seen(void **state)
+{
+    struct world *world = *state;
+    pd_autofree char *aside = pd_asprintf("%s/aside", world->root);
+    pd_autofree char *fresh = pd_asprintf("%s/fresh", world->root);
+    pd_autofree char *path = pd_asprintf("%s/fresh/b.yaml", world->root);
+    struct pd_err err;
+
+    write_pool(world, "a.yaml", POOL("a", "1"));
+    write_pool(world, "b.yaml", POOL("b", "1"));
+    assert_int_equal(open_sources(world, &err), 0);
+    assert_int_equal(mkdir(fresh, 0755), 0);
+    write_text(path, POOL("b", "3"));
+    assert_int_equal(rename(world->pools, aside), 0);
+    assert_int_equal(rename(fresh, world->pools), 0);
+    wait_for_size(world, "b", 3);
+    assert_int_equal(min_size(world, "a"), -1);
+    write_pool(world, "b.yaml", POOL("b", "4"));
+    wait_for_size(world, "b", 4);
+}
+
+/* A mount that goes away leaves an empty folder of another device, or another
+ * folder; neither deletes a pool, and when it comes back all is as before. */
+static void test_a_lost_mount_deletes_nothing(void **state)
+{
+    struct world *world = *state;
+    pd_autofree char *mount = pd_asprintf("mount -t tmpfs none %s 2>/dev/null", world->pools);
+    pd_autofree char *unmount = pd_asprintf("umount -l %s", world->pools);
+    pd_autofree char *below = pd_asprintf("%s/c.yaml", world->pools);
+    struct pd_err err;
+
+    if (system(mount) != 0) {
+        printf("SKIP sources_test.lost_mount: a file system cannot be mounted here\n");
+        skip();
+    }
+    write_pool(world, "a.yaml", POOL("a", "1"));
+    assert_int_equal(open_sources(world, &err), 0);
+    assert_int_equal(min_size(world, "a"), 1);
+    assert_int_equal(system(unmount), 0);
+    pd_sources_reload(world->sources);
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "a"), 1);
+    write_text(below, POOL("c", "2")); /* what the mount had covered counts, absence does not */
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "c"), 2);
+    assert_int_equal(min_size(world, "a"), 1);
+    assert_int_equal(system(mount), 0);
+    write_pool(world, "a.yaml", POOL("a", "3"));
+    wait_for_size(world, "a", 3);
+    assert_int_equal(min_size(world, "c"), 2);
+    remove_pool(world, "a.yaml");
+    assert_int_equal(system(unmount), 0);
+}
+
+/* ---- owners ---- */
+
+static void test_a_conflict_is_said_of_the_pool(void **state)
+{
+    struct world *world = *state;
+    struct pd_err err;
+    struct pd_pool *pool;
+
+    write_pool(world, "a.yaml", POOL("a", "1"));
+    write_pool(world, "b.yaml", POOL("a", "4") "---\n" POOL("b", "2"));
+    assert_int_equal(open_sources(world, &err), 0);
+    pool = pd_store_pool(world->store, "a");
+    assert_int_equal(min_size(world, "a"), 1);
+    assert_non_null(strstr(pool->conflict, "b.yaml"));
+    assert_non_null(strstr(pool->conflict, "belongs to file:"));
+    assert_int_equal(min_size(world, "b"), 2); /* the rest of its file is in force */
+    assert_string_equal(pd_store_pool(world->store, "b")->source_error, "");
+    write_pool(world, "b.yaml", POOL("b", "3"));
+    pd_sources_reload(world->sources);
+    assert_string_equal(pool->conflict, "");
+    assert_int_equal(min_size(world, "b"), 3);
+    write_pool(world, "b.yaml", POOL("a", "4"));
+    pd_sources_reload(world->sources);
+    assert_string_not_equal(pool->conflict, "");
+    remove_pool(world, "b.yaml");
+    pd_sources_reload(world->sources);
+    assert_string_equal(pool->conflict, "");
+    assert_int_equal(min_size(world, "a"), 1);
+}
+
+static void test_what_another_source_gives_up_is_taken(void **state)
+{
+    struct world *world = *state;
+    struct pd_pool_spec *spec;
+    struct pd_err err;
+
+    write_pool(world, "a.yaml", POOL("a", "1"));
+    assert_int_equal(open_sources(world, &err), 0);
+    spec = pd_pool_spec_ref(pd_store_pool(world->store, "a")->spec);
+    remove_pool(world, "a.yaml");
+    pd_sources_reload(world->sources);
+    pd_store_pool_forget(world->store, "a");
+    assert_int_equal(pd_store_pool_put(world->store, spec, "api", &err), 0);
+    pd_pool_spec_unref(spec);
+    write_pool(world, "a.yaml", POOL("a", "3"));
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "a"), 1);
+    assert_non_null(strstr(pd_store_pool(world->store, "a")->conflict, "belongs to api"));
+    assert_int_equal(pd_store_pool_delete(world->store, "a", "api", &err), 0);
+    pd_store_pool_forget(world->store, "a"); /* it has drained */
+    wait_for_size(world, "a", 3);
+    assert_string_equal(pd_store_pool(world->store, "a")->conflict, "");
+}
+
+static void test_twice_in_one_file_is_a_mistake(void **state)
+{
+    struct world *world = *state;
+    struct pd_err err;
+
+    write_pool(world, "a.yaml", POOL("a", "1"));
+    assert_int_equal(open_sources(world, &err), 0);
+    write_pool(world, "a.yaml", POOL("a", "2") "---\n" POOL("a", "3"));
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "a"), 1);
+    assert_non_null(strstr(pd_store_pool(world->store, "a")->source_error, "declared twice"));
+}
+
 static void on_tired(uv_timer_t *timer)
 {
     uv_stop(timer->loop);
@@ -293,11 +464,22 @@ static void test_other_files_are_not_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_reads_everything_at_start), IN_WORLD(test_config_must_be_right_at_start),
-        IN_WORLD(test_bad_manifest_leaves_the_others), IN_WORLD(test_reload),
-        IN_WORLD(test_lost_folder_changes_nothing), IN_WORLD(test_pool_belongs_to_one_file),
+        IN_WORLD(test_reads_everything_at_start),
+        IN_WORLD(test_config_must_be_right_at_start),
+        IN_WORLD(test_bad_manifest_leaves_the_others),
+        IN_WORLD(test_reload),
+        IN_WORLD(test_lost_folder_changes_nothing),
+        IN_WORLD(test_pool_belongs_to_one_file),
         IN_WORLD(test_pool_moves_with_its_manifest),
-        IN_WORLD(test_changes_are_seen), IN_WORLD(test_other_files_are_not_seen),
+        IN_WORLD(test_a_rename_over_the_file_is_seen),
+        IN_WORLD(test_a_folder_made_later_is_seen),
+        IN_WORLD(test_a_folder_put_in_its_place_is_seen),
+        IN_WORLD(test_a_lost_mount_deletes_nothing),
+        IN_WORLD(test_a_conflict_is_said_of_the_pool),
+        IN_WORLD(test_what_another_source_gives_up_is_taken),
+        IN_WORLD(test_twice_in_one_file_is_a_mistake),
+        IN_WORLD(test_changes_are_seen),
+        IN_WORLD(test_other_files_are_not_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
