@@ -173,7 +173,9 @@ struct agent {
     struct platform platform;
     struct pd_confine confine;
 
-    /* frames (wire.c) */
+    /* frames (wire.c, direct.c) */
+    int in_fd, out_fd;
+    int direct_dir; /* the service's folder, -1 none */
     uint8_t in[PD_FRAME_BYTES_MAX * 2];
     size_t in_len;
     uint8_t out[OUT_BYTES_MAX];
@@ -211,6 +213,9 @@ struct agent {
 /* wire.c */
 void wire_init(struct agent *agent);
 void wire_on_readable(struct agent *agent); /* stdin: frames to run_on_frame, attach */
+void wire_on_direct_readable(struct agent *agent);
+bool wire_is_direct(const struct agent *agent);
+void wire_use(struct agent *agent, int in, int out);
 void wire_pause(struct agent *agent, bool pause);
 void wire_process(struct agent *agent); /* frames already received, until paused */
 void wire_flush(struct agent *agent);
@@ -219,6 +224,11 @@ struct pd_wire wire_begin(struct agent *agent, enum pd_frame_type type);
 void wire_end(struct agent *agent, struct pd_wire *wire);
 void wire_fault(struct agent *agent, const char *text);
 void wire_tell_spares(struct agent *agent);
+
+/* direct.c */
+void direct_init(struct agent *agent); /* before the folder is covered */
+void direct_on_move(struct agent *agent, const struct pd_frame *frame);
+void direct_end(struct agent *agent); /* back to stdin and stdout */
 
 /* hold.c */
 void hold_output(struct agent *agent); /* output was added to what is to be sent */
@@ -313,6 +323,7 @@ void artifact_resume(struct agent *agent);  /* credit has come */
 /* main.c: epoll tags */
 enum event_kind {
     EVENT_STDIN,
+    EVENT_DIRECT,
     EVENT_STDOUT,
     EVENT_SIGNALS,
     EVENT_TIMER,

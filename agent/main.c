@@ -144,6 +144,9 @@ static void on_event(struct agent *agent, uint64_t event)
     case EVENT_STDIN:
         wire_on_readable(agent);
         break;
+    case EVENT_DIRECT:
+        wire_on_direct_readable(agent);
+        break;
     case EVENT_STDOUT:
         break; /* flushed after every round */
     case EVENT_SIGNALS:

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "agent/sys.h"
+#include "common/proto.h"
 
 /* A tmpfs that the container was created with, for what is being put together. */
 #define STAGING "/run/paddock"
@@ -24,7 +25,9 @@ static const char *const proc_masks[] = {
     "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
     "/proc/acpi/",      "/proc/asound/",     "/proc/scsi/",
 };
-static const char *const sys_masks[] = {"/sys/firmware", "/sys/devices/virtual/powercap"};
+/* Besides, the folder of the direct pipes is the agent's alone (agent/direct.c). */
+static const char *const masks[] = {"/sys/firmware", "/sys/devices/virtual/powercap",
+                                    PD_DIRECT_FOLDER};
 /* Covered by every cell with its own (agent/cell.c). */
 static const char *const covered[] = {"/workspace", "/tmp", "/var/tmp", "/dev", "/proc"};
 
@@ -155,9 +158,9 @@ static bool make_ground(void)
 
     if (!make_dev())
         return false;
-    for (size_t i = 0; i < sizeof sys_masks / sizeof sys_masks[0]; i++) {
-        if (stat(sys_masks[i], &st) == 0 &&
-            mount("none", sys_masks[i], "tmpfs", MS_RDONLY, "size=0,nr_inodes=1") < 0)
+    for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
+        if (stat(masks[i], &st) == 0 &&
+            mount("none", masks[i], "tmpfs", MS_RDONLY, "size=0,nr_inodes=1") < 0)
             return false;
     }
     return close_writable_mounts();

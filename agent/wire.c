@@ -1,4 +1,4 @@
-/* Frames on stdin and stdout. What is written is bounded by the credit that the
+/* Frames on stdin and stdout, or on the direct pipes (direct.c). What is written is bounded by the credit that the
  * service granted, so the buffer cannot fill unless the service breaks the
  * protocol; then the agent gives up, which ends the sandbox. */
 #include <errno.h>
@@ -14,18 +14,38 @@ void wire_init(struct agent *agent)
 {
     sys_set_nonblock(STDIN_FILENO);
     sys_set_nonblock(STDOUT_FILENO);
+    agent->in_fd = STDIN_FILENO;
+    agent->out_fd = STDOUT_FILENO;
     poll_add(agent, STDIN_FILENO, EPOLLIN, EVENT_STDIN, 0, 0);
+    direct_init(agent);
+}
+
+bool wire_is_direct(const struct agent *agent)
+{
+    return agent->in_fd != STDIN_FILENO;
+}
+
+/* From here on; stdin is listened to in any case. */
+void wire_use(struct agent *agent, int in, int out)
+{
+    agent->in_paused = false;
+    agent->out_polled = false;
+    agent->in_fd = in;
+    agent->out_fd = out;
+    poll_add(agent, STDIN_FILENO, EPOLLIN, EVENT_STDIN, 0, 0);
+    if (in != STDIN_FILENO)
+        poll_add(agent, in, EPOLLIN, EVENT_DIRECT, 0, 0);
 }
 
 void wire_flush(struct agent *agent)
 {
     while (agent->out_at < agent->out_len) {
         ssize_t n =
-            write(STDOUT_FILENO, agent->out + agent->out_at, agent->out_len - agent->out_at);
+            write(agent->out_fd, agent->out + agent->out_at, agent->out_len - agent->out_at);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            break;
+            break; /* full; or ended, which reading tells */
         agent->out_at += (size_t)n;
     }
     agent->out_is_urgent = false;
@@ -33,10 +53,10 @@ void wire_flush(struct agent *agent)
     if (agent->out_at == agent->out_len) {
         agent->out_at = agent->out_len = 0;
         if (agent->out_polled)
-            poll_change(agent, STDOUT_FILENO, 0, EVENT_STDOUT, 0, 0);
+            poll_change(agent, agent->out_fd, 0, EVENT_STDOUT, 0, 0);
         agent->out_polled = false;
     } else if (!agent->out_polled) {
-        poll_add(agent, STDOUT_FILENO, EPOLLOUT, EVENT_STDOUT, 0, 0);
+        poll_add(agent, agent->out_fd, EPOLLOUT, EVENT_STDOUT, 0, 0);
         agent->out_polled = true;
     }
 }
@@ -166,7 +186,10 @@ static void on_frame(struct agent *agent, const struct pd_frame *frame)
         wire_fault(agent, "gap in the sequence of frames");
     } else {
         agent->seq_in++;
-        run_on_frame(agent, frame);
+        if (frame->type == PD_FRAME_MOVE)
+            direct_on_move(agent, frame);
+        else
+            run_on_frame(agent, frame);
     }
 }
 
@@ -194,8 +217,11 @@ void wire_process(struct agent *agent)
 
 void wire_on_readable(struct agent *agent)
 {
-    ssize_t n = read(STDIN_FILENO, agent->in + agent->in_len, sizeof agent->in - agent->in_len);
+    ssize_t n;
 
+    if (wire_is_direct(agent))
+        direct_end(agent); /* only a new attacher has anything to say here */
+    n = read(STDIN_FILENO, agent->in + agent->in_len, sizeof agent->in - agent->in_len);
     if (n == 0)
         _exit(0); /* the engine closed our stdin for good */
     if (n < 0) {
@@ -207,10 +233,29 @@ void wire_on_readable(struct agent *agent)
     wire_process(agent);
 }
 
+void wire_on_direct_readable(struct agent *agent)
+{
+    ssize_t n;
+
+    if (!wire_is_direct(agent))
+        return; /* left in this round */
+    n = read(agent->in_fd, agent->in + agent->in_len, sizeof agent->in - agent->in_len);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        direct_end(agent);
+        return;
+    }
+    agent->in_len += (size_t)n;
+    wire_process(agent);
+}
+
 void wire_pause(struct agent *agent, bool pause)
 {
+    enum event_kind kind = wire_is_direct(agent) ? EVENT_DIRECT : EVENT_STDIN;
+
     if (agent->in_paused == pause)
         return;
     agent->in_paused = pause;
-    poll_change(agent, STDIN_FILENO, pause ? 0 : EPOLLIN, EVENT_STDIN, 0, 0);
+    poll_change(agent, agent->in_fd, pause ? 0 : EPOLLIN, kind, 0, 0);
 }

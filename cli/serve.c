@@ -327,12 +327,15 @@ static bool is_healthy(void *arg, const char **ret_sentence)
 
 static int open_controller(struct service *service, struct pd_err *err)
 {
+    pd_autofree char *state_dir = realpath(service->state.dir, NULL);
+    pd_autofree char *direct_dir = state_dir ? pd_asprintf("%s/direct", state_dir) : NULL;
     const struct pd_docker_config docker = {
         .host = service->options.docker.host,
         .tls_verify = service->options.docker.tls_verify,
         .cert_path = service->options.docker.cert_path,
         .instance = service->state.instance,
         .metrics = service->metrics,
+        .direct_dir = direct_dir,
     };
     struct pd_controller_config config = {
         .loop = &service->loop,

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "common/buf.h"
+#include "common/direct.h"
 #include "common/link_frames.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -23,6 +24,8 @@
 enum link_state {
     LINK_SYNCING, /* looking for the marker that our ATTACH asked for */
     LINK_OPENING, /* found; HELLO must follow */
+    LINK_MOVING,  /* the agent was asked to go on by its direct pipes */
+    LINK_LEAVING, /* it does; it is awaited there */
     LINK_READY,
     LINK_DOWN,    /* failed; the owner is told, or about to be */
     LINK_CLOSING,
@@ -42,6 +45,9 @@ struct run {
 struct pd_link {
     uv_loop_t *loop;
     struct pd_stream *stream;
+    char *direct_folder;           /* NULL: none */
+    struct pd_direct *direct;      /* while the agent is awaited there */
+    struct pd_stream *next_stream; /* the agent has come there, not left here yet */
     struct pd_pool_spec *spec;
     const struct pd_link_events *events;
     void *arg;
@@ -242,17 +248,108 @@ void pd_run_stdin_eof(struct pd_link *link)
     pump_stdin(link);
 }
 
+/* ---- to the direct pipes ---- */
+
+static void on_part_closed(void *arg);
+
+static void become_ready(struct pd_link *link)
+{
+    link->state = LINK_READY;
+    uv_timer_start(&link->timer, on_tick, PD_LINK_PING_INTERVAL_MS, PD_LINK_PING_INTERVAL_MS);
+    link->events->ready(link->arg, link, &link->hello);
+}
+
+static void stop_listening(struct pd_link *link)
+{
+    if (link->direct)
+        pd_direct_close(link->direct, on_part_closed, link);
+    link->direct = NULL;
+}
+
+static void drop_next_stream(struct pd_link *link)
+{
+    if (link->next_stream)
+        link->next_stream->ops->close(link->next_stream, NULL, NULL);
+    link->next_stream = NULL;
+}
+
+static void use_stream(struct pd_link *link, struct pd_stream *stream);
+
+/* The agent has both left here and come there. */
+static void arrive(struct pd_link *link)
+{
+    struct pd_stream *old = link->stream;
+
+    stop_listening(link);
+    link->open_handles++;
+    use_stream(link, link->next_stream);
+    link->next_stream = NULL;
+    old->ops->close(old, on_part_closed, link);
+    become_ready(link);
+    link->stream->ops->read(link->stream, true);
+}
+
+static void on_direct(void *arg, const struct pd_err *err, struct pd_stream *stream)
+{
+    struct pd_link *link = arg;
+
+    if (err) {
+        fail(link, err->kind, err->msg);
+        return;
+    }
+    link->next_stream = stream;
+    if (link->state == LINK_LEAVING)
+        arrive(link);
+}
+
+static void on_moved(struct pd_link *link, const struct pd_frame *frame)
+{
+    struct pd_field why;
+    char text[128];
+
+    if (link->state != LINK_MOVING) {
+        fail(link, PD_INVALID, "a MOVED that nobody asked for");
+    } else if (pd_link_field(frame, PD_FIELD_ERROR, &why)) {
+        snprintf(text, sizeof text, "%.*s", (int)(why.len & 0x7f), (const char *)why.data);
+        pd_log(PD_LOG_DEBUG, "link", "the agent stays at the engine's stream", "why", text, NULL);
+        stop_listening(link);
+        drop_next_stream(link);
+        become_ready(link);
+    } else {
+        link->state = LINK_LEAVING;
+        if (link->next_stream)
+            arrive(link);
+    }
+}
+
+static bool ask_to_move(struct pd_link *link)
+{
+    uint8_t secret[PD_DIRECT_SECRET_BYTES];
+    struct pd_err err;
+
+    if (!link->direct_folder)
+        return false;
+    if (getrandom(secret, sizeof secret, 0) != sizeof secret)
+        abort();
+    if (pd_direct_open(link->loop, link->direct_folder, secret, on_direct, link,
+                         &link->direct, &err) < 0) {
+        pd_log(PD_LOG_DEBUG, "link", "no direct pipes", "err", err.msg, NULL);
+        return false;
+    }
+    link->open_handles++;
+    link->state = LINK_MOVING;
+    send_data(link, PD_FRAME_MOVE, secret, sizeof secret, NULL);
+    return true;
+}
+
 /* ---- hearing ---- */
 
 static void on_hello(struct pd_link *link, const struct pd_frame *frame)
 {
-    if (link->state != LINK_OPENING || !pd_link_decode_hello(frame, &link->hello)) {
+    if (link->state != LINK_OPENING || !pd_link_decode_hello(frame, &link->hello))
         fail(link, PD_INVALID, "a HELLO that is none");
-        return;
-    }
-    link->state = LINK_READY;
-    uv_timer_start(&link->timer, on_tick, PD_LINK_PING_INTERVAL_MS, PD_LINK_PING_INTERVAL_MS);
-    link->events->ready(link->arg, link, &link->hello);
+    else if (!ask_to_move(link))
+        become_ready(link);
 }
 
 static struct pd_hello_language *language_named(struct pd_link *link, const struct pd_field *name)
@@ -264,6 +361,12 @@ static struct pd_hello_language *language_named(struct pd_link *link, const stru
             return language;
     }
     return NULL;
+}
+
+static void tell_changed(struct pd_link *link)
+{
+    if (link->events->changed && link->state == LINK_READY)
+        link->events->changed(link->arg, link);
 }
 
 static void on_spares(struct pd_link *link, const struct pd_frame *frame)
@@ -280,8 +383,7 @@ static void on_spares(struct pd_link *link, const struct pd_frame *frame)
         if (field.tag == PD_FIELD_COUNT && language)
             link->spares[language - link->hello.languages] = (int)(pd_field_number(&field) & 0xff);
     }
-    if (link->events->changed)
-        link->events->changed(link->arg, link);
+    tell_changed(link);
 }
 
 static void on_version(struct pd_link *link, const struct pd_frame *frame)
@@ -296,8 +398,7 @@ static void on_version(struct pd_link *link, const struct pd_frame *frame)
         return;
     snprintf(language->version, sizeof language->version, "%.*s", (int)(text.len & 0xff),
              (const char *)text.data);
-    if (link->events->changed)
-        link->events->changed(link->arg, link);
+    tell_changed(link);
 }
 
 static void on_started(struct pd_link *link, const struct pd_frame *frame)
@@ -426,8 +527,10 @@ static void on_frame(struct pd_link *link, const struct pd_frame *frame)
     link->seq_in++;
     if (frame->type == PD_FRAME_HELLO)
         on_hello(link, frame);
-    else if (link->state != LINK_READY)
+    else if (link->state == LINK_OPENING)
         fail(link, PD_INVALID, "a frame before the agent's HELLO");
+    else if (frame->type == PD_FRAME_MOVED)
+        on_moved(link, frame);
     else if (frame->type == PD_FRAME_SPARES)
         on_spares(link, frame);
     else if (frame->type == PD_FRAME_VERSION)
@@ -441,9 +544,11 @@ static void on_frame(struct pd_link *link, const struct pd_frame *frame)
 /* Bytes taken from the front of `data`. */
 static size_t take_frames(struct pd_link *link, const char *data, size_t len)
 {
+    const struct pd_stream *stream = link->stream;
     size_t at = 0;
 
-    while (link->state == LINK_OPENING || link->state == LINK_READY) {
+    while (link->stream == stream && (link->state == LINK_OPENING || link->state == LINK_MOVING ||
+                                      link->state == LINK_READY)) {
         struct pd_frame frame;
         int64_t took = pd_frame_parse(data + at, len - at, &frame);
         if (took < 0)
@@ -472,17 +577,15 @@ static void find_sync(struct pd_link *link)
         fail(link, PD_LIMIT, "no sign of the agent in what its stream brings");
 }
 
-static void on_data(void *arg, const void *data, size_t len)
+static void take_whole(struct pd_link *link, const char *data, size_t len)
 {
-    struct pd_link *link = arg;
     size_t took = 0;
 
-    link->is_quiet = false;
     if (link->state == LINK_READY && link->in.len == 0)
         took = take_frames(link, data, len);
     if (took == len || link->state >= LINK_DOWN)
         return;
-    if (pd_buf_add(&link->in, (const char *)data + took, len - took, NULL) < 0) {
+    if (pd_buf_add(&link->in, data + took, len - took, NULL) < 0) {
         fail(link, PD_LIMIT, "more from the agent than a frame may have");
         return;
     }
@@ -492,6 +595,17 @@ static void on_data(void *arg, const void *data, size_t len)
         find_sync(link);
     if (link->in.len > 0)
         pd_buf_consume(&link->in, take_frames(link, link->in.data, link->in.len));
+}
+
+static void on_data(void *arg, const void *data, size_t len)
+{
+    struct pd_link *link = arg;
+    const struct pd_stream *stream = link->stream;
+
+    link->is_quiet = false;
+    take_whole(link, data, len);
+    if (link->in.len > 0 && (link->stream != stream || link->state == LINK_LEAVING))
+        fail(link, PD_INVALID, "more from the agent after it had left");
 }
 
 static void on_stream_end(void *arg, const struct pd_err *err)
@@ -509,7 +623,9 @@ static void on_tick(uv_timer_t *timer)
     if (link->state == LINK_DOWN) {
         tell_down(link);
     } else if (link->state < LINK_READY) {
-        fail(link, PD_TIMEOUT, "no HELLO from the agent");
+        fail(link, PD_TIMEOUT,
+             link->state < LINK_MOVING ? "no HELLO from the agent"
+                                       : "the agent did not come to its direct pipes");
     } else if (!link->is_quiet) {
         link->is_quiet = true;
         link->heard = now;
@@ -522,6 +638,14 @@ static void on_tick(uv_timer_t *timer)
 
 /* ---- life ---- */
 
+static void use_stream(struct pd_link *link, struct pd_stream *stream)
+{
+    link->stream = stream;
+    stream->on_data = on_data;
+    stream->on_end = on_stream_end;
+    stream->arg = link;
+}
+
 struct pd_link *pd_link_open(uv_loop_t *loop, struct pd_stream *stream,
                              const struct pd_link_config *config,
                              const struct pd_link_events *events, void *arg)
@@ -529,7 +653,6 @@ struct pd_link *pd_link_open(uv_loop_t *loop, struct pd_stream *stream,
     struct pd_link *link = PD_NEW(struct pd_link);
 
     link->loop = loop;
-    link->stream = stream;
     link->spec = pd_pool_spec_ref(config->spec);
     link->events = events;
     link->arg = arg;
@@ -540,9 +663,8 @@ struct pd_link *pd_link_open(uv_loop_t *loop, struct pd_stream *stream,
     uv_timer_init(loop, &link->timer);
     link->timer.data = link;
     uv_timer_start(&link->timer, on_tick, PD_LINK_HELLO_TIMEOUT_MS, 0);
-    stream->on_data = on_data;
-    stream->on_end = on_stream_end;
-    stream->arg = link;
+    link->direct_folder = stream->direct_folder ? pd_strdup(stream->direct_folder) : NULL;
+    use_stream(link, stream);
     send_attach(link, config);
     link->seq_out = 0; /* the agent counts from its ATTACH on */
     if (link->state != LINK_DOWN)
@@ -560,6 +682,7 @@ static void on_part_closed(void *arg)
         return;
     pd_pool_spec_unref(link->spec);
     pd_buf_fini(&link->in);
+    free(link->direct_folder);
     free(link);
     if (closed)
         closed(closed_arg);
@@ -578,6 +701,8 @@ void pd_link_close(struct pd_link *link, void (*closed)(void *arg), void *arg)
     link->closed = closed;
     link->closed_arg = arg;
     lose_run(link, link->failure.kind ? link->failure.msg : "the sandbox is being destroyed");
+    stop_listening(link);
+    drop_next_stream(link);
     uv_close((uv_handle_t *)&link->timer, on_timer_closed);
     link->stream->ops->close(link->stream, on_part_closed, link);
 }

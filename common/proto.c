@@ -112,8 +112,8 @@ void pd_wire_close(struct pd_wire *wire, size_t handle)
 
 static bool is_known(int type)
 {
-    return (type >= PD_FRAME_ATTACH && type <= PD_FRAME_PING) ||
-           (type >= PD_FRAME_HELLO && type <= PD_FRAME_FAULT);
+    return (type >= PD_FRAME_ATTACH && type <= PD_FRAME_MOVE) ||
+           (type >= PD_FRAME_HELLO && type <= PD_FRAME_MOVED);
 }
 
 int64_t pd_frame_parse(const void *data, size_t len, struct pd_frame *ret_frame)

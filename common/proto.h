@@ -25,6 +25,12 @@
 #define PD_SYNC_MAGIC "\xfe" "paddock"
 #define PD_SYNC_BYTES 16
 
+/* The direct pipes: a folder of the service's in the container, and two FIFOs in it. */
+#define PD_DIRECT_FOLDER "/paddock-direct"
+#define PD_DIRECT_TO_AGENT "in"
+#define PD_DIRECT_TO_SERVICE "out"
+#define PD_DIRECT_SECRET_BYTES 16
+
 enum pd_frame_type {
     /* service to agent */
     PD_FRAME_ATTACH = 1,    /* first: opens an epoch, configures */
@@ -39,6 +45,7 @@ enum pd_frame_type {
     PD_FRAME_CANCEL = 10,
     PD_FRAME_WINDOW = 11,   /* both ways: credit for output, for stdin */
     PD_FRAME_PING = 12,
+    PD_FRAME_MOVE = 13,     /* go on by the direct pipes; DATA: the secret to say there first */
     /* agent to service */
     PD_FRAME_HELLO = 64,
     PD_FRAME_SPARES = 65,   /* how many interpreters wait, per language */
@@ -51,6 +58,7 @@ enum pd_frame_type {
     PD_FRAME_EXIT = 72,
     PD_FRAME_PONG = 73,
     PD_FRAME_FAULT = 74,    /* the agent cannot go on; text says why */
+    PD_FRAME_MOVED = 75,    /* last here, the next is there; with ERROR: the agent stays here */
 };
 
 enum pd_field_tag {

@@ -27,6 +27,9 @@ struct pd_stream_ops {
 
 struct pd_stream {
     const struct pd_stream_ops *ops; /* set by the maker, every member present */
+    /* A folder where the peer can reach us directly (common/direct.h), or NULL.
+     * Set by the maker, valid until the callback that hands the stream out returns. */
+    const char *direct_folder;
     /* Set by the user before read(true). on_end: the peer ended or failed
      * (err tells); fires at most once; the user still calls close. */
     void (*on_data)(void *arg, const void *data, size_t len);

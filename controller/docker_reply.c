@@ -38,6 +38,19 @@ const struct pd_node *pd_docker_map(const struct pd_node *map, const char *key)
     return member(map, key, PD_NODE_MAP);
 }
 
+const char *pd_docker_mount_source(const struct pd_node *inspect, const char *target)
+{
+    const struct pd_node *mounts = pd_docker_list(inspect, "Mounts");
+
+    for (size_t i = 0; mounts && i < mounts->list.count; i++) {
+        const struct pd_node *mount = mounts->list.items[i];
+        if (strcmp(pd_docker_text(mount, "Destination"), target) == 0 &&
+            strcmp(pd_docker_text(mount, "Type"), "bind") == 0)
+            return pd_docker_text(mount, "Source");
+    }
+    return NULL;
+}
+
 /* ---- containers ---- */
 
 static enum pd_instance_phase phase_of(const char *state)

@@ -21,6 +21,9 @@ int64_t pd_docker_int(const struct pd_node *map, const char *key);
 const struct pd_node *pd_docker_list(const struct pd_node *map, const char *key);
 const struct pd_node *pd_docker_map(const struct pd_node *map, const char *key);
 
+/* Where the bind at `target` comes from, by ContainerInspect's answer; NULL: none. */
+const char *pd_docker_mount_source(const struct pd_node *inspect, const char *target);
+
 /* ContainerList's answer, as text, into instances; containers that are not
  * wholly labelled as this installation's sandboxes are left out. Parsed one by
  * one, so that any number of them can be taken. The caller frees

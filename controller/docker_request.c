@@ -8,6 +8,7 @@
 
 #include "common/json.h"
 #include "common/mem.h"
+#include "common/proto.h"
 #include "controller/docker_reply.h"
 
 #define NOFILE_MAX 4096
@@ -138,6 +139,17 @@ static void add_volume(struct pd_node *mounts, const char *source, const char *t
     pd_node_add(mounts, mount);
 }
 
+static void add_bind(struct pd_node *mounts, const char *source, const char *target)
+{
+    struct pd_node *mount = pd_node_map_new();
+
+    pd_node_set_string(mount, "Type", "bind");
+    pd_node_set_string(mount, "Source", source);
+    pd_node_set_string(mount, "Target", target);
+    pd_node_set_bool(mount, "ReadOnly", true);
+    pd_node_add(mounts, mount);
+}
+
 /* A VOLUME of the image's would be a writable, unbounded folder on the host's
  * disk: it is mounted read-only instead, with the image's content. */
 static struct pd_node *mounts_new(const struct pd_docker_sandbox *sandbox,
@@ -147,6 +159,8 @@ static struct pd_node *mounts_new(const struct pd_docker_sandbox *sandbox,
     size_t count = sandbox->image_volumes ? sandbox->image_volumes->count : 0;
 
     add_volume(mounts, sandbox->volume, "/paddock", false);
+    if (sandbox->direct_folder)
+        add_bind(mounts, sandbox->direct_folder, PD_DIRECT_FOLDER);
     for (size_t i = 0; i < count; i++) {
         const char *path = sandbox->image_volumes->items[i];
         if (!pd_node_get(tmpfs, path) && strcmp(path, "/paddock") != 0)

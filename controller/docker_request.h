@@ -31,6 +31,7 @@ struct pd_docker_sandbox {
     const char *seccomp;  /* profile text; NULL: the engine's own */
     const char *apparmor; /* profile name; NULL: the engine's own */
     bool cgroup_v2;
+    const char *direct_folder; /* absolute, on the engine's machine; NULL: none */
     const struct pd_strings *image_volumes; /* VOLUMEs that the image declares; may be NULL */
     const struct pd_strings *entrypoint;    /* tests only: instead of the agent; or NULL */
 };

@@ -17,8 +17,10 @@
 #include <ctype.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <unistd.h>
 
 #include "common/asset.h"
+#include "common/direct.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "controller/docker_engine.h"
@@ -39,7 +41,7 @@ struct op {
     char id[PD_SANDBOX_ID_MAX];
     char name[PD_DOCKER_CONTAINER_NAME_MAX];
     char container[CONTAINER_ID_MAX];
-    bool with_apparmor;
+    bool with_apparmor, with_direct;
     struct pd_err failure;           /* told once the remains are removed */
     struct pd_docker_attach *attach; /* links: until it is open */
     struct pd_stream *stream;        /* links: once it is open */
@@ -61,6 +63,7 @@ struct docker {
     struct pd_docker_volume *volume;
     struct pd_docker_watch *watch;
     struct pd_strings entrypoint;
+    char *direct_dir;       /* NULL: none, or the engine does not have it */
     bool apparmor_refused;  /* the engine's host has AppArmor without our profile */
     TAILQ_HEAD(, op) links; /* under way */
     bool closing;
@@ -292,6 +295,22 @@ static void inspect_container(struct op *op)
         create_end(op, &err);
 }
 
+/* An engine on another machine, or we in a container: it does not have our folders. */
+static bool lacks_direct_folder(struct op *op, const struct pd_err *err)
+{
+    struct docker *docker = op->docker;
+
+    if (!op->with_direct || err->kind != PD_INVALID || !strstr(err->msg, "bind source path"))
+        return false;
+    if (docker->direct_dir)
+        pd_log(PD_LOG_INFO, "docker",
+               "the engine does not see our state folder: every run's bytes go through the engine",
+               "err", err->msg, NULL);
+    free(docker->direct_dir);
+    docker->direct_dir = NULL;
+    return true;
+}
+
 static void on_created(void *arg, const struct pd_err *err, const struct pd_docker_answer *answer)
 {
     struct op *op = arg;
@@ -299,6 +318,8 @@ static void on_created(void *arg, const struct pd_err *err, const struct pd_dock
 
     if (err && err->kind == PD_CONFLICT)
         inspect_container(op);
+    else if (err && lacks_direct_folder(op, err) && create_container(op, &failure) == 0)
+        return;
     else if (err)
         create_end(op, err);
     else if (!take_container_id(op, answer->json, &failure))
@@ -307,9 +328,20 @@ static void on_created(void *arg, const struct pd_err *err, const struct pd_dock
         start_container(op);
 }
 
+/* NULL: it goes without. */
+static char *make_direct_folder(struct op *op)
+{
+    const char *dir = op->docker->direct_dir;
+    struct pd_err err;
+
+    op->with_direct = dir && pd_direct_folder_make(dir, op->id, &err) == 0;
+    return op->with_direct ? pd_asprintf("%s/%s", dir, op->id) : NULL;
+}
+
 static int create_body(struct op *op, struct pd_node **ret_body, struct pd_err *err)
 {
     struct docker *docker = op->docker;
+    pd_autofree char *direct = NULL;
     const struct pd_docker_facts *facts = pd_docker_engine_facts(docker->engine);
     struct pd_asset seccomp = pd_asset_find("conf/seccomp.json");
     struct pd_docker_sandbox sandbox = {
@@ -327,6 +359,7 @@ static int create_body(struct op *op, struct pd_node **ret_body, struct pd_err *
     op->with_apparmor = facts->apparmor && !docker->apparmor_refused;
     sandbox.apparmor = op->with_apparmor ? APPARMOR_PROFILE : NULL;
     sandbox.cgroup_v2 = facts->cgroup_v2;
+    sandbox.direct_folder = direct = make_direct_folder(op);
     return pd_docker_create_body(&sandbox, ret_body, err);
 }
 
@@ -392,6 +425,8 @@ static void on_listed(void *arg, const struct pd_err *err, const struct pd_docke
                                           &instances, &count, &failure) < 0)
         err = &failure;
     op->cb.list(op->arg, err, err ? NULL : instances, count);
+    if (op->docker->direct_dir)
+        pd_direct_sweep(op->docker->direct_dir, PD_DIRECT_FOLDER_AGE_S);
     free(instances);
     op_free(op);
 }
@@ -490,12 +525,26 @@ static void link_fail(struct op *op, const struct pd_err *err)
     op->stream->ops->close(op->stream, on_stream_dropped, op);
 }
 
+/* What the container has of ours; NULL where it has none or was linked before. */
+static const char *direct_folder_of(const struct docker *docker, const struct pd_node *json)
+{
+    const char *folder = pd_docker_mount_source(json, PD_DIRECT_FOLDER);
+    size_t len = strlen(docker->direct_dir);
+
+    if (!folder || strncmp(folder, docker->direct_dir, len) != 0 || folder[len] != '/' ||
+        strchr(folder + len + 1, '/') || access(folder, F_OK) < 0)
+        return NULL;
+    return folder;
+}
+
 static void on_state(void *arg, const struct pd_err *err, const struct pd_docker_answer *answer)
 {
     struct op *op = arg;
     const struct pd_node *state = err ? NULL : pd_docker_map(answer->json, "State");
     struct pd_err failure;
 
+    if (!err && op->docker->direct_dir)
+        op->stream->direct_folder = direct_folder_of(op->docker, answer->json);
     if (err) {
         link_fail(op, err);
     } else if (strcmp(pd_docker_text(state, "Status"), "running") != 0) {
@@ -611,6 +660,7 @@ static void maybe_closed(struct docker *docker)
     for (size_t i = 0; i < docker->entrypoint.count; i++)
         free(docker->entrypoint.items[i]);
     free(docker->entrypoint.items);
+    free(docker->direct_dir);
     free(docker);
     if (closed)
         closed(arg);
@@ -707,6 +757,8 @@ int pd_provider_docker_new(uv_loop_t *loop, const struct pd_docker_config *confi
     docker->images = pd_docker_images_new(docker->engine);
     docker->volume = pd_docker_volume_new(docker->engine, docker->instance, config->own_volume);
     TAILQ_INIT(&docker->links);
+    if (config->direct_dir && pd_docker_engine_address(docker->engine)->socket_path)
+        docker->direct_dir = pd_strdup(config->direct_dir);
     copy_entrypoint(docker, config->entrypoint);
     *ret_provider = &docker->provider;
     return 0;

@@ -20,6 +20,8 @@ struct pd_docker_config {
     const char *cert_path;               /* DOCKER_CERT_PATH; NULL: none */
     const char *instance;                /* whose sandboxes these are: label paddock.dev/instance */
     struct pd_metrics *metrics;          /* common/metrics.h; NULL: nobody counts */
+    const char *direct_dir; /* folder for the sandboxes' direct pipes (common/direct.h), absolute;
+                               used where the engine is on this machine. NULL: none */
     const struct pd_strings *entrypoint; /* tests only: instead of the agent; NULL otherwise */
     bool own_volume; /* tests only: an agent volume that no other installation uses */
 };
