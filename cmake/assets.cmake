@@ -1,5 +1,6 @@
 # Files built into the program (common/asset.h). Names are the paths below the
-# source tree, but "agent" is the static agent and "spares/x" is agent/spares/x.
+# source tree, but "agent" is the static agent, "spares/x" is agent/spares/x, and
+# "web/x" is of the console (cmake/console.cmake).
 set(ASSET_ENTRIES "agent=${AGENT_BINARY}" "spares/pdspare.so=${PDSPARE}"
   "spares/pdwait.so=${PDWAIT}")
 file(GLOB ASSET_SPARES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/agent/spares/*)
@@ -17,6 +18,11 @@ file(GLOB ASSET_FILES CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}
   ${PROJECT_SOURCE_DIR}/conf/schemas/*.yaml ${PROJECT_SOURCE_DIR}/api/schemas/*.yaml)
 foreach(path ${ASSET_FILES})
   list(APPEND ASSET_ENTRIES "${path}=${PROJECT_SOURCE_DIR}/${path}")
+endforeach()
+
+foreach(path ${CONSOLE_FILES})
+  get_filename_component(name ${path} NAME)
+  list(APPEND ASSET_ENTRIES "web/${name}=${path}")
 endforeach()
 
 set(asm "    .section .rodata\n")
@@ -44,3 +50,6 @@ set_source_files_properties(${CMAKE_BINARY_DIR}/assets.S PROPERTIES OBJECT_DEPEN
 add_library(pd_assets STATIC ${CMAKE_BINARY_DIR}/assets.S ${CMAKE_BINARY_DIR}/assets_table.c)
 target_link_libraries(pd_assets PRIVATE pd_flags)
 add_dependencies(pd_assets pd_agent)
+if(TARGET pd_console)
+  add_dependencies(pd_assets pd_console)
+endif()

@@ -30,6 +30,9 @@ esac
 CONFIG=${PADDOCK_CONFIG:-$ROOT/conf/default.yaml}
 
 need_packages "${BUILD_PACKAGES[@]}"
+if ! have node || ! have npm; then
+    say "the browser console is left out; to have it: apt-get install nodejs npm, then run this again"
+fi
 build_preset release paddock
 
 if [ "$PROVIDER" = docker ]; then

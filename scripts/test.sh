@@ -29,6 +29,7 @@ mkdir -p "$LOGS"
 rm -f "$LOGS"/*.log
 
 need_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+need_node
 need_engine
 load_apparmor_profile
 mapfile -t images < <(configured_images "$ROOT/conf/default.yaml" "$ROOT"/conf/pools.d/*.yaml)

@@ -1,12 +1,17 @@
 # Building by the presets of CMakePresets.json.
 # shellcheck shell=bash
 
+# Whether a build was configured before npm was there.
+lacks_npm() {
+    have npm && have node && grep -qE '^(NPM|NODE):FILEPATH=.*-NOTFOUND' "$1/CMakeCache.txt"
+}
+
 # build_preset NAME [TARGET...]: configure once, then build what is out of date.
 build_preset() {
     local preset=$1 log status=0
     shift
     log=$(mktemp)
-    if [ ! -f "$ROOT/build/$preset/build.ninja" ]; then
+    if [ ! -f "$ROOT/build/$preset/build.ninja" ] || lacks_npm "$ROOT/build/$preset"; then
         say "configuring build/$preset"
         if ! (cd "$ROOT" && cmake --preset "$preset") >"$log" 2>&1; then
             tail -n 20 "$log" >&2

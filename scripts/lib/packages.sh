@@ -7,7 +7,8 @@ BUILD_PACKAGES=(
     libuv1-dev libcurl4-openssl-dev
     libyaml-dev libjansson-dev libssl-dev libcmocka-dev libsqlite3-dev libhiredis-dev
 )
-TEST_PACKAGES=(clang libclang-rt-dev python3 procps iproute2 curl crun redis-server prometheus)
+TEST_PACKAGES=(clang libclang-rt-dev python3 procps iproute2 curl crun redis-server prometheus
+    chromium fonts-dejavu-core)
 IMAGE_PACKAGES=(mmdebstrap ca-certificates)
 # The Docker client is a package of its own from Debian 13 on.
 ENGINE_PACKAGES=(docker.io)
@@ -42,6 +43,14 @@ apt_install() {
             "check the network and the sources in /etc/apt, then run this again"
     fi
     rm -f "$log"
+}
+
+# The browser console is built with Node.js and npm, from wherever they are. Debian's
+# own npm brings very many packages, so it is asked for only where there is none, and
+# by the tests only.
+need_node() {
+    have node && have npm && return 0
+    need_packages nodejs npm
 }
 
 # What a machine without an engine needs for one.

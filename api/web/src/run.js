@@ -1,0 +1,310 @@
+// The view where programs are written and run.
+import { get, remove } from "./api.js";
+import { makeArtifacts } from "./artifacts.js";
+import { alertUser, announce, h } from "./dom.js";
+import { makeEditor } from "./editor.js";
+import { describe, facts } from "./outcome.js";
+import { sampleOf, titles } from "./samples.js";
+import { startRun, viewRun } from "./stream.js";
+import { makeTerminal } from "./terminal.js";
+
+const mac = /Mac|iP(hone|ad)/.test(navigator.platform);
+const draftOf = (language) => localStorage.getItem(`paddock.draft.${language}`) ?? sampleOf(language);
+const words = (text) => text.split(/[\s,]+/).filter(Boolean);
+
+// "NAME=value" lines into an object.
+function environment(text) {
+  const env = {};
+  for (const line of text.split("\n")) {
+    const at = line.indexOf("=");
+    if (at > 0) env[line.slice(0, at).trim()] = line.slice(at + 1);
+  }
+  return env;
+}
+
+export function makeRunView(goTo) {
+  const language = h("select", { id: "language" });
+  const pool = h("select", { id: "pool" });
+  const timeout = h("input", { id: "timeout", type: "number", min: "0.1", max: "86400", step: "any", placeholder: "pool's", inputmode: "decimal" });
+  const runButton = h("button", { type: "button", id: "run", class: "primary", onclick: () => run(), "aria-keyshortcuts": mac ? "Meta+Enter" : "Control+Enter" }, "Run ", h("kbd", {}, mac ? "⌘ ⏎" : "Ctrl ⏎"));
+  const stopButton = h("button", { type: "button", id: "stop", onclick: () => stop(), disabled: true, title: mac ? "⌘ ." : "Ctrl .", "aria-keyshortcuts": mac ? "Meta+." : "Control+." }, "Stop");
+  const editorBox = h("div", { class: "editor", id: "editor" });
+  const args = h("input", { id: "args", autocomplete: "off", spellcheck: "false" });
+  const env = h("textarea", { id: "env", rows: "2", spellcheck: "false", placeholder: "NAME=value" });
+  const patterns = h("input", { id: "patterns", value: "*.png *.svg *.jpg *.csv out/**", spellcheck: "false" });
+  const phase = h("span", { id: "phase", class: "badge", "data-tone": "plain" }, "Ready");
+  const details = h("span", { id: "facts", class: "hint" });
+  const tty = h("input", { type: "checkbox", id: "tty" });
+  const reader = h("input", { type: "checkbox", id: "reader" });
+  const eofButton = h("button", { type: "button", class: "quiet", id: "eof", hidden: true, onclick: () => live?.send({ type: "stdin_eof" }) }, "End input");
+  const linkButton = h("button", { type: "button", class: "quiet", id: "link", hidden: true, onclick: copyLink }, "Copy link");
+  const terminalBox = h("div", { class: "screen", id: "terminal" });
+  const artifactsBox = h("section", { class: "files", "aria-label": "Files that the run left" });
+  const artifacts = makeArtifacts(artifactsBox);
+  const element = h("div", { class: "run" },
+    h("section", { class: "pane", "aria-label": "Program" },
+      h("div", { class: "tools" },
+        h("label", {}, h("span", { class: "unseen" }, "Language"), language), h("label", {}, h("span", { class: "unseen" }, "Pool"), pool),
+        h("label", { title: "The program is stopped after so many seconds" }, "Seconds", timeout),
+        h("span", { class: "push" }), h("span", { class: "together" }, stopButton, runButton)),
+      editorBox,
+      h("details", { class: "more" },
+        h("summary", {}, "Arguments, environment, files"),
+        h("label", {}, "Arguments, separated by spaces", args), h("label", {}, "Environment, a line each", env),
+        h("label", {}, "Files to bring back, by patterns", patterns)),
+      h("p", { class: "hint foot", id: "editor-hint" }, "Escape, then Tab leaves the editor.")),
+    h("section", { class: "pane", "aria-label": "Output" },
+      h("div", { class: "tools" }, phase, details, h("span", { class: "push" }), eofButton, linkButton,
+        h("label", { class: "check", title: "Give the program a terminal of its own" }, tty, "Terminal"),
+        h("label", { class: "check", title: "Let screen readers read the output" }, reader, "Reader")),
+      terminalBox, artifactsBox));
+
+  let editor;
+  let terminal;
+  let live = null; // the stream that is open
+  let mine = false; // it was started here: input goes to it
+  let id = null; // of the run that is shown
+  let wanted = null; // language to choose once the list is there
+
+  // ---- what there is ----
+
+  let catalogue = { languages: [], pools: [] };
+
+  async function loadLanguages() {
+    try {
+      catalogue = await get("/languages");
+    } catch (error) {
+      return alertUser(error.message);
+    }
+    const chosen = wanted ?? localStorage.getItem("paddock.language") ?? "python";
+    language.replaceChildren(...catalogue.languages.map(({ name, version }) =>
+      h("option", { value: name, title: version || "" }, titles[name] ?? name)));
+    if (catalogue.languages.some(({ name }) => name === chosen)) language.value = chosen;
+    loadPools();
+    if (language.value !== chosen && !id) changeLanguage();
+    editor.setLanguage(language.value);
+  }
+
+  function loadPools() {
+    const there = catalogue.languages.find(({ name }) => name === language.value)?.pools ?? [];
+    const chosen = pool.value;
+    pool.replaceChildren(h("option", { value: "" }, "any pool"), ...there.map((name) => h("option", { value: name }, name)));
+    if (there.includes(chosen)) pool.value = chosen;
+  }
+
+  function changeLanguage() {
+    localStorage.setItem("paddock.language", language.value);
+    editor.setLanguage(language.value);
+    editor.setText(draftOf(language.value));
+    loadPools();
+  }
+
+  // ---- a run ----
+
+  function show(text, tone = "plain", more = "") {
+    phase.textContent = text;
+    phase.dataset.tone = tone;
+    details.textContent = more;
+  }
+
+  function setLive(stream, own) {
+    live = stream;
+    mine = own;
+    element.dataset.state = stream ? "running" : "idle";
+    stopButton.disabled = !stream;
+    runButton.disabled = stream !== null;
+    tty.disabled = stream !== null;
+    eofButton.hidden = !(stream && own);
+    terminal.setMode(stream && own ? (tty.checked ? "raw" : "line") : "off");
+  }
+
+  function setId(next) {
+    id = next;
+    linkButton.hidden = !next;
+    goTo(next ? `#/run/${next}` : "#/", false);
+  }
+
+  function take(type, frame, data) {
+    switch (type) {
+      case "accepted":
+        if (frame.id && frame.id !== id) setId(frame.id);
+        show("Accepted");
+        break;
+      case "queued":
+        show("Waiting", "plain", frame.position ? `place ${frame.position} in the queue` : "");
+        break;
+      case "started":
+        show("Running", "busy", frame.start ? `start: ${frame.start}` : "");
+        break;
+      case "stage":
+        show(frame.name === "compile" ? "Compiling" : "Running", "busy");
+        break;
+      case "stdout":
+        terminal.write(data);
+        break;
+      case "stderr":
+        terminal.writeError(data);
+        break;
+      case "artifact":
+        artifacts.add(frame);
+        break;
+      case "dropped":
+        terminal.note(`[${frame.bytes} bytes were left out here: this viewer was too slow]`);
+        break;
+      case "exit":
+        finish(frame);
+        break;
+      case "error":
+        fail(frame.detail ?? frame.title ?? "The run failed.");
+        break;
+    }
+  }
+
+  function finish(result) {
+    const { text, tone } = describe(result);
+    const more = facts(result);
+    setLive(null, false);
+    show(text, tone, more);
+    announce(`${text}. ${more}`);
+  }
+
+  function fail(sentence) {
+    setLive(null, false);
+    show("Refused", "bad");
+    alertUser(sentence);
+  }
+
+  const events = (retry) => ({
+    frame: take,
+    closed(reason) {
+      if (!live) return;
+      setLive(null, false);
+      if (!reason) return;
+      if (retry && id) return attach(id);
+      show("Connection lost", "bad");
+      alertUser(`The connection ended before the run did: ${reason}.`);
+    },
+  });
+
+  function request() {
+    const body = { code: editor.text(), language: language.value, stdin_open: true, detach: true };
+    if (pool.value) body.pool = pool.value;
+    if (timeout.value) body.timeout = Number(timeout.value);
+    if (args.value.trim()) body.args = words(args.value);
+    if (env.value.trim()) body.env = environment(env.value);
+    if (patterns.value.trim()) body.artifacts = words(patterns.value);
+    if (tty.checked) Object.assign(body, { tty: true, ...terminal.size() });
+    return body;
+  }
+
+  function run() {
+    if (live) return;
+    alertUser(null);
+    artifacts.clear();
+    terminal.clear();
+    id = null;
+    show("Sending", "busy");
+    setLive(startRun(request(), events(true)), true);
+    announce("Running");
+    terminal.focus();
+  }
+
+  async function stop() {
+    if (!live) return;
+    show("Stopping", "busy");
+    if (mine) return live.send({ type: "cancel" });
+    try {
+      await remove(`/executions/${encodeURIComponent(id)}`);
+    } catch (error) {
+      alertUser(error.message);
+    }
+  }
+
+  // ---- a run of before ----
+
+  function attach(other) {
+    artifacts.clear();
+    terminal.clear();
+    setLive(viewRun(other, events(false)), false);
+  }
+
+  async function open(other) {
+    if (other === id) return;
+    live?.close();
+    setLive(null, false);
+    alertUser(null);
+    id = other;
+    linkButton.hidden = false;
+    show("Replaying", "busy");
+    try {
+      const record = await get(`/executions/${encodeURIComponent(other)}`);
+      const asked = record.request ?? record;
+      if (asked.language) {
+        wanted = asked.language;
+        if (catalogue.languages.some(({ name }) => name === wanted)) language.value = wanted;
+        editor.setLanguage(wanted);
+        loadPools();
+      }
+      if (typeof asked.code === "string") editor.setText(asked.code);
+    } catch (error) {
+      if (error.status === 404) {
+        show("Ready");
+        alertUser("This run is not known here any more.");
+        return setId(null);
+      }
+      alertUser(error.message);
+    }
+    attach(other);
+  }
+
+  async function copyLink() {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      announce("Link copied");
+      linkButton.textContent = "Copied";
+    } catch {
+      linkButton.textContent = location.href;
+    }
+    setTimeout(() => (linkButton.textContent = "Copy link"), 1500);
+  }
+
+  // ---- life ----
+
+  language.addEventListener("change", changeLanguage);
+  reader.addEventListener("change", () => terminal.setReader(reader.checked));
+  document.addEventListener("keydown", (event) => {
+    if (element.hidden || !(event.ctrlKey || event.metaKey)) return;
+    if (event.key === "Enter") run();
+    else if (event.key === ".") stop();
+    else return;
+    event.preventDefault();
+  });
+
+  return {
+    element,
+    begin() {
+      const first = localStorage.getItem("paddock.language") ?? "python";
+      editor = makeEditor(editorBox, {
+        text: draftOf(first),
+        label: "Program",
+        run,
+        changed: (text) => language.value && localStorage.setItem(`paddock.draft.${language.value}`, text),
+      });
+      editor.setLanguage(first);
+      terminal = makeTerminal(terminalBox, {
+        stdin: (data) => live?.send({ type: "stdin", data }),
+        eof: () => live?.send({ type: "stdin_eof" }),
+        signal: (signal) => live?.send({ type: "signal", signal }),
+        resize: (rows, cols) => live?.send({ type: "resize", rows, cols }),
+      });
+      reader.checked = terminal.isReader();
+      element.dataset.state = "idle";
+      loadLanguages();
+      editor.focus();
+      window.paddock = { text: () => terminal.text() }; // for tests, and for the curious
+    },
+    open,
+    shown: () => terminal?.fit(),
+    current: () => id,
+  };
+}
