@@ -17,6 +17,8 @@
 #include "api/login.h"
 #include "api/metrics.h"
 #include "api/server.h"
+#include "api/stream.h"
+#include "api/viewer.h"
 #include "api/web.h"
 #include "common/asset.h"
 #include "common/log.h"
@@ -45,6 +47,9 @@ struct pd_api {
 
 static const struct pd_route routes[] = {
     {PD_METHOD_POST, "/execute", PD_SCOPE_EXECUTE, pd_execute_handle},
+    {PD_METHOD_GET, "/execute/stream", PD_SCOPE_EXECUTE, pd_stream_run_handle},
+    {PD_METHOD_GET, "/executions/{}/stream", PD_SCOPE_READ | PD_SCOPE_EXECUTE,
+     pd_stream_watch_handle},
     {PD_METHOD_GET, "/languages", PD_SCOPE_ALL, pd_catalogue_handle},
     {PD_METHOD_GET, "/health", PD_SCOPE_OPEN, pd_health_handle},
     {PD_METHOD_GET, "/livez", PD_SCOPE_OPEN, pd_livez_handle},
@@ -231,6 +236,7 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
              pd_server_port(api->server));
     pd_dispatch_set_metrics(api->context.dispatch, config->metrics);
     api->context.executions = pd_executions_new(api->context.dispatch, config->store);
+    api->context.viewers = pd_viewers_new(config->loop, &api->context);
     pd_metrics_on_collect(config->metrics, collect, api);
     uv_timer_init(config->loop, &api->soon);
     api->soon.data = api;
@@ -318,12 +324,19 @@ static void on_dispatch_closed(void *arg)
     uv_close((uv_handle_t *)&api->soon, on_timer_closed);
 }
 
+static void on_viewers_closed(void *arg)
+{
+    struct pd_api *api = arg;
+
+    pd_dispatch_close(api->context.dispatch, on_dispatch_closed, api);
+}
+
 /* Clients first: whoever hangs up takes its run along. */
 static void on_server_closed(void *arg)
 {
     struct pd_api *api = arg;
 
-    pd_dispatch_close(api->context.dispatch, on_dispatch_closed, api);
+    pd_viewers_close(api->context.viewers, on_viewers_closed, api);
 }
 
 static void on_kube_closed(void *arg)

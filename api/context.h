@@ -13,6 +13,7 @@
 #include "common/store.h"
 
 struct pd_executions;
+struct pd_viewers;
 struct pd_web;
 
 #define PD_COOKIE_NAME_BYTES 16
@@ -23,6 +24,7 @@ struct pd_api_context {
     struct pd_keys *keys;
     struct pd_dispatch *dispatch;
     struct pd_executions *executions; /* api/execution.h */
+    struct pd_viewers *viewers;       /* api/viewer.h */
     struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
     struct pd_request_rules rules; /* of POST /execute */
     struct pd_sessions *sessions;

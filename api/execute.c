@@ -8,6 +8,7 @@
 #include "api/context.h"
 #include "api/outcome.h"
 #include "api/server.h"
+#include "api/stream.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -195,5 +196,6 @@ void pd_execute_handle(void *arg, struct pd_exchange *exchange)
                                                    .detail = "the service is stopping",
                                                    .retry_after_s = PD_RETRY_AFTER_DEFAULT_S});
     else
-        pd_exchange_want_body(exchange, pd_request_bytes_max(api->store), on_body, api);
+        pd_exchange_want_body(exchange, pd_request_bytes_max(api->store),
+                              pd_stream_is_wanted(exchange) ? pd_stream_on_body : on_body, api);
 }

@@ -365,28 +365,37 @@ static int check(struct pd_request *request, const struct pd_request_rules *rule
     return problems->count > 0 ? refuse(refusal, 413) : 0;
 }
 
-int pd_request_parse(const struct pd_request_rules *rules, const char *body, size_t len,
-                     struct pd_request **ret_request, struct pd_refusal *ret_refusal)
+int pd_request_take(const struct pd_request_rules *rules, struct pd_node *node, size_t len,
+                    struct pd_request **ret_request, struct pd_refusal *ret_refusal)
 {
     struct pd_request *request = PD_NEW(struct pd_request);
-    struct pd_err err = {.msg = ""};
     int rc;
 
     *ret_refusal = (struct pd_refusal){.status = 400};
     request->bytes = len + sizeof *request;
-    if (pd_json_parse(body, len, &request->node, &err) < 0) {
-        pd_strcpy(ret_refusal->detail, sizeof ret_refusal->detail, err.msg);
-        rc = PD_INVALID;
-    } else if (pd_schema_apply(rules->schema, request->node, &ret_refusal->problems) < 0) {
+    request->node = node;
+    if (pd_schema_apply(rules->schema, request->node, &ret_refusal->problems) < 0)
         rc = refuse(ret_refusal, 422);
-    } else {
+    else
         rc = check(request, rules, ret_refusal);
-    }
     if (rc < 0)
         pd_request_free(request);
     else
         *ret_request = request;
     return rc;
+}
+
+int pd_request_parse(const struct pd_request_rules *rules, const char *body, size_t len,
+                     struct pd_request **ret_request, struct pd_refusal *ret_refusal)
+{
+    struct pd_err err = {.msg = ""};
+    struct pd_node *node;
+
+    if (pd_json_parse(body, len, &node, &err) == 0)
+        return pd_request_take(rules, node, len, ret_request, ret_refusal);
+    *ret_refusal = (struct pd_refusal){.status = 400};
+    pd_strcpy(ret_refusal->detail, sizeof ret_refusal->detail, err.msg);
+    return PD_INVALID;
 }
 
 void pd_request_free(struct pd_request *request)

@@ -43,6 +43,9 @@ struct pd_request_rules {
 /* 0, or PD_INVALID with *ret_refusal filled in. */
 int pd_request_parse(const struct pd_request_rules *rules, const char *body, size_t len,
                      struct pd_request **ret_request, struct pd_refusal *ret_refusal);
+/* Likewise, from JSON that was parsed: takes `node` over, `len` bytes of text. */
+int pd_request_take(const struct pd_request_rules *rules, struct pd_node *node, size_t len,
+                    struct pd_request **ret_request, struct pd_refusal *ret_refusal);
 void pd_request_free(struct pd_request *request); /* NULL is fine */
 
 /* The longest body that some pool could take. */

@@ -1,0 +1,40 @@
+/* Viewers: clients that are sent an execution's events as they come, by WebSocket
+ * (paddock.v1) or by server-sent events, and heartbeats while there are none.
+ *
+ * A viewer pulls from the journal as fast as its client reads, holds one event at
+ * most of its own, and is hung up on when the client is lost or has been idle, or
+ * there, for too long. */
+#ifndef PD_API_VIEWER_H
+#define PD_API_VIEWER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+#include "api/execution.h"
+#include "api/server.h"
+#include "api/websocket.h"
+
+#define PD_VIEWER_BEAT_MS 20000                 /* a ping, a comment; unanswered: it is lost */
+#define PD_VIEWER_IDLE_MS (5 * 60 * 1000)       /* a socket that asks for nothing */
+#define PD_VIEWER_LIFE_MS (12 * 60 * 60 * 1000) /* then it must come again */
+#define PD_RUN_FRAME_BYTES_MAX (16u * 1024 * 1024)
+
+struct pd_api_context;
+struct pd_viewers;
+
+struct pd_viewers *pd_viewers_new(uv_loop_t *loop, struct pd_api_context *api);
+/* After the server is closed, and with it every viewer. `closed` fires from the loop. */
+void pd_viewers_close(struct pd_viewers *viewers, void (*closed)(void *arg), void *arg);
+size_t pd_viewers_count(const struct pd_viewers *viewers);
+
+/* From on_request: a WebSocket on which the client may start one run of its own. */
+void pd_viewer_await_run(struct pd_viewers *viewers, struct pd_exchange *exchange);
+/* From on_request: an onlooker, by WebSocket or by SSE. */
+void pd_viewer_watch(struct pd_viewers *viewers, struct pd_exchange *exchange,
+                     struct pd_execution *execution, uint64_t from_seq);
+/* Answer a request with the events of its own run (SSE): the owner. */
+void pd_viewer_own(struct pd_viewers *viewers, struct pd_exchange *exchange,
+                   struct pd_execution *execution);
+
+#endif
