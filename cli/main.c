@@ -6,6 +6,7 @@
 #include "cli/key.h"
 #include "cli/kubeconfig.h"
 #include "cli/login.h"
+#include "cli/probe.h"
 #include "cli/selftest.h"
 #include "cli/serve.h"
 #include "common/mem.h"
@@ -22,6 +23,7 @@ static const struct command commands[] = {
     {"key", pd_key_main, "make, list, revoke and show API keys"},
     {"kubeconfig", pd_kubeconfig_main, "print what kubectl needs to be a client"},
     {"login", pd_login_main, "a one-time link that logs a browser in"},
+    {"probe", pd_probe_main, "ask the running service how it is"},
     {"selftest", pd_selftest_main, "replay known attacks against the running service"},
 };
 
