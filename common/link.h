@@ -32,9 +32,10 @@ struct pd_hello_language {
 };
 struct pd_hello {
     uint32_t agent_version;
-    enum pd_isolation isolation; /* what the sandbox can do; weaker than asked: `isolation_reason` */
-    char isolation_reason[160];  /* "" when as asked */
-    uint64_t runs;               /* done before this attach */
+    enum pd_isolation
+        isolation;              /* what the sandbox can do; weaker than asked: `isolation_reason` */
+    char isolation_reason[160]; /* "" when as asked */
+    uint64_t runs;              /* done before this attach */
     struct pd_hello_language languages[PD_LANGUAGES_MAX]; /* found in the image */
     size_t n_languages;
 };
@@ -53,10 +54,10 @@ struct pd_link_events {
 };
 
 struct pd_link_config {
-    struct pd_pool_spec *spec;              /* referenced for the link's life */
-    const struct pd_languages *languages;   /* outlives the link */
-    uint32_t epoch;                         /* greater than any earlier link's to this sandbox */
-    bool want_versions;                     /* ask each language's version once */
+    struct pd_pool_spec *spec;            /* referenced for the link's life */
+    const struct pd_languages *languages; /* outlives the link */
+    uint32_t epoch;                       /* greater than any earlier link's to this sandbox */
+    bool want_versions;                   /* ask each language's version once */
 };
 
 /* Takes the stream over, starts the handshake. `events` is static. Always
@@ -105,23 +106,23 @@ struct pd_run_file {
 
 /* All pointers are borrowed until pd_link_run returns. */
 struct pd_run_request {
-    const char *id;          /* for logs, at most 63 bytes */
-    const char *language;    /* canonical name */
-    int64_t timeout_ms;      /* 1..; wall time of the run stage */
-    int64_t compile_ms;      /* wall time of the compile stage; 0: a minute */
-    int64_t cpu_ms;          /* summed over the cell; 0 for no limit of its own */
+    const char *id;       /* for logs, at most 63 bytes */
+    const char *language; /* canonical name */
+    int64_t timeout_ms;   /* 1..; wall time of the run stage */
+    int64_t compile_ms;   /* wall time of the compile stage; 0: a minute */
+    int64_t cpu_ms;       /* summed over the cell; 0 for no limit of its own */
     int64_t output_max_bytes;
     const void *code;
     size_t code_len;
     struct pd_strings args;
-    struct pd_strings env;   /* "NAME=value" */
+    struct pd_strings env; /* "NAME=value" */
     const struct pd_run_file *files;
     size_t n_files;
     struct pd_strings artifacts; /* globs below the workspace */
     const void *stdin_data;
     size_t stdin_len;
-    bool stdin_open;         /* more stdin follows; else end of file comes after stdin_data */
-    bool tty;                /* stdin, stdout and stderr are one pseudo-terminal */
+    bool stdin_open; /* more stdin follows; else end of file comes after stdin_data */
+    bool tty;        /* stdin, stdout and stderr are one pseudo-terminal */
     uint16_t rows, cols;
 };
 
@@ -130,27 +131,27 @@ struct pd_run_usage {
     int64_t cpu_us;  /* user and system, whole cell */
     int64_t memory_peak_bytes;
     const char *memory_method; /* "cgroup" or "rusage"; static */
-    int64_t stage_us[4]; /* agent's own stages: received to started, started to first output,
-                            first output to program's end, program's end to reported */
+    int64_t stage_us[4];       /* agent's own stages: received to started, started to first output,
+                                  first output to program's end, program's end to reported */
 };
 
 struct pd_run_result {
     enum pd_cause cause;
-    int exit_code;        /* the program's; 128 + signal when killed */
-    int signal;           /* 0 when it exited */
+    int exit_code; /* the program's; 128 + signal when killed */
+    int signal;    /* 0 when it exited */
     enum pd_start start;
     int64_t compile_us;   /* what the compile stage took; 0: there was none */
     bool compile_failed;  /* the cause, exit code and wall time are the compiler's */
     int64_t stdout_bytes; /* printed in the last stage, delivered or not */
     int64_t stderr_bytes;
-    bool truncated;       /* output beyond the cap was dropped */
+    bool truncated; /* output beyond the cap was dropped */
     struct pd_run_usage usage;
-    const char *message;  /* why, for lost; else "" */
+    const char *message; /* why, for lost; else "" */
 };
 
 struct pd_run_events {
     void (*started)(void *arg, enum pd_start start); /* may be NULL */
-    void (*stage)(void *arg, const char *name);    /* "compile", "run"; may be NULL */
+    void (*stage)(void *arg, const char *name);      /* "compile", "run"; may be NULL */
     /* stream: 1 stdout, 2 stderr. Consume, then pd_run_grant as many bytes. */
     void (*output)(void *arg, int stream, const void *data, size_t len);
     /* A piece of an artifact; last piece: last=true. error: not collected,
