@@ -169,7 +169,7 @@ static void settle(struct worker *worker, struct list *batch, const struct pd_er
     struct pd_db_job *job;
 
     while ((job = list_take(batch))) {
-        if (err && job->keep && !db->closing) {
+        if (err && (job->keep || job->retry) && !db->closing) {
             list_add(&kept, job);
             continue;
         }

@@ -17,8 +17,8 @@
  *                  what was committed before it began.
  *
  * A disk that is full or fails: a job's `done` gets PD_UNAVAILABLE and nothing
- * of it remains; a job marked `keep` stays instead, in its place among those
- * kept, and is tried again every PD_DB_RETRY_MS until it succeeds or the
+ * of it remains; a job marked `keep` or `retry` stays instead, in its place among
+ * those kept, and is tried again every PD_DB_RETRY_MS until it succeeds or the
  * database closes. The database itself stays open and works again when the disk
  * does. */
 #ifndef PD_COMMON_DB_H
@@ -89,7 +89,8 @@ struct pd_db_job {
     /* On the loop, once; NULL on success. The job is the caller's again. */
     void (*done)(struct pd_db_job *job, const struct pd_err *err);
     size_t bytes; /* that it keeps while it waits, about */
-    bool keep;    /* trouble with the disk does not end it; it is never refused either */
+    bool retry;   /* trouble with the disk does not end it */
+    bool keep;    /* likewise, and it is never refused either */
 
     struct pd_db_job *next; /* the database's own, like the rest */
     uint64_t since_ns;
@@ -114,6 +115,7 @@ int pd_db_now(struct pd_db *db, enum pd_db_kind kind, struct pd_db_job *job, str
 int pd_db_prepare(struct pd_db_conn *conn, const char *sql, struct sqlite3_stmt **ret_stmt,
                   struct pd_err *err);
 /* Likewise for a text made on the way; the caller finalizes. */
+void pd_db_finalize(struct sqlite3_stmt *stmt);
 int pd_db_prepare_once(struct pd_db_conn *conn, const char *sql, struct sqlite3_stmt **ret_stmt,
                        struct pd_err *err);
 /* 1: a row; 0: done (and reset); negative: PD_CONFLICT (a constraint),

@@ -67,6 +67,11 @@ int pd_db_prepare_once(struct pd_db_conn *conn, const char *sql, struct sqlite3_
     return 0;
 }
 
+void pd_db_finalize(struct sqlite3_stmt *stmt)
+{
+    sqlite3_finalize(stmt);
+}
+
 int pd_db_prepare(struct pd_db_conn *conn, const char *sql, struct sqlite3_stmt **ret_stmt,
                   struct pd_err *err)
 {
