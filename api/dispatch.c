@@ -105,6 +105,48 @@ void pd_queue_tell_demand(struct pd_dispatch *dispatch, struct pd_queue *queue,
     pd_store_touch(dispatch->store, queue->pool);
 }
 
+/* ---- keys ---- */
+
+void pd_dispatch_set_limits(struct pd_dispatch *dispatch, pd_key_limits_cb limits_of, void *arg)
+{
+    dispatch->limits_of = limits_of;
+    dispatch->limits_arg = arg;
+}
+
+struct pd_key_limits pd_dispatch_limits(struct pd_dispatch *dispatch, const char *key_id)
+{
+    if (dispatch->limits_of)
+        return dispatch->limits_of(dispatch->limits_arg, key_id);
+    return (struct pd_key_limits){.share = 1};
+}
+
+/* Few run at a time: counting them costs less than keeping count. */
+static int running_of(const struct pd_dispatch *dispatch, const char *key_id)
+{
+    int count = 0;
+
+    for (const struct pd_queue *queue = dispatch->queues; queue; queue = queue->next) {
+        for (struct pd_ring *at = queue->running.next; at != &queue->running; at = at->next)
+            count += strcmp(PD_CONTAINER_OF(at, struct pd_job, in_running)->key_id, key_id) == 0;
+    }
+    return count;
+}
+
+bool pd_dispatch_is_at_limit(struct pd_dispatch *dispatch, const struct pd_job *job)
+{
+    int limit = pd_dispatch_limits(dispatch, job->key_id).concurrency;
+
+    return limit > 0 && running_of(dispatch, job->key_id) >= limit;
+}
+
+void pd_dispatch_pump_others(struct pd_dispatch *dispatch, const struct pd_queue *but)
+{
+    for (struct pd_queue *queue = dispatch->queues; queue; queue = queue->next) {
+        if (queue != but)
+            pd_queue_pump(dispatch, queue);
+    }
+}
+
 /* ---- deadlines ---- */
 
 static void on_timer(uv_timer_t *timer);
@@ -242,7 +284,8 @@ static void fail_all_waiting(struct pd_queue *queue, const struct pd_err *err)
 {
     struct pd_fair_item *oldest;
 
-    while ((oldest = pd_fair_oldest(&queue->waiting)))
+    while ((oldest = pd_fair_oldest(&queue->waiting)) ||
+           (oldest = pd_fair_any_patient(&queue->waiting)))
         fail_waiting(job_at(oldest), err, 0);
 }
 
@@ -289,7 +332,8 @@ static int admit(struct pd_dispatch *dispatch, struct pd_queue *queue, const str
                  const char *key_id, struct pd_err *err)
 {
     const struct pd_pool_spec *spec = pool->spec;
-    int64_t best = ((int64_t)queue->waiting.count + 1) * average_ms(queue) /
+    size_t waiting = queue->waiting.count - queue->waiting.n_patient;
+    int64_t best = ((int64_t)waiting + 1) * average_ms(queue) /
                    (spec->max_size > 0 ? spec->max_size : 1);
 
     if (spec->max_size <= 0)
@@ -299,7 +343,7 @@ static int admit(struct pd_dispatch *dispatch, struct pd_queue *queue, const str
         return pd_err_set(err, PD_UNAVAILABLE,
                           "pool %s is busy: a run sent now could not start within %lld s",
                           queue->pool, (long long)spec->queue.max_wait_ms / 1000);
-    if (queue->waiting.count >= (size_t)spec->queue.max_length)
+    if (waiting >= (size_t)spec->queue.max_length)
         return make_room(dispatch, queue, key_id, err);
     return 0;
 }
@@ -319,13 +363,15 @@ static struct pd_job *job_new(struct pd_dispatch *dispatch, struct pd_queue *que
     job->events = events;
     job->arg = arg;
     job->place.since = pd_time_now();
+    job->place.patient = request->patient;
+    job->limited = pd_dispatch_limits(dispatch, job->key_id).concurrency > 0;
     return job;
 }
 
 static int enqueue(struct pd_dispatch *dispatch, struct pd_pool *pool, struct pd_job *job,
                    struct pd_err *err)
 {
-    int rc = admit(dispatch, job->queue, pool, job->key_id, err);
+    int rc = job->place.patient ? 0 : admit(dispatch, job->queue, pool, job->key_id, err);
 
     if (rc < 0)
         return rc;

@@ -38,6 +38,7 @@ extern const struct pd_dispatch_links pd_dispatch_links_real;
 struct pd_job_times {
     int64_t queue_us; /* to when a sandbox was found */
     int64_t run_us;   /* from there to its end */
+    const char *sandbox; /* which; NULL: none; borrowed */
 };
 
 struct pd_job;
@@ -68,6 +69,8 @@ struct pd_job_request {
     const char *key_id;
     const struct pd_run_request *run; /* borrowed until ended, failed or canceled */
     size_t bytes;                     /* of memory that it keeps while it waits */
+    bool patient;                     /* it waits as long as it takes: maxWait and maxLength are
+                                         not for it. Its submitter bounds how many there are */
 };
 
 struct pd_dispatch;
@@ -82,6 +85,13 @@ void pd_dispatch_set_metrics(struct pd_dispatch *dispatch, struct pd_metrics *me
 typedef const char *(*pd_key_class_cb)(void *arg, const char *key_id);
 void pd_dispatch_collect(struct pd_dispatch *dispatch, struct pd_metrics *metrics,
                          pd_key_class_cb class_of, void *arg);
+/* What a key may have, asked whenever it matters; without it: one share, no bound. */
+struct pd_key_limits {
+    int share;       /* turns in a row, 1.. */
+    int concurrency; /* runs at a time, of all pools; 0: any number */
+};
+typedef struct pd_key_limits (*pd_key_limits_cb)(void *arg, const char *key_id);
+void pd_dispatch_set_limits(struct pd_dispatch *dispatch, pd_key_limits_cb limits_of, void *arg);
 /* Fails what waits, cancels and forgets what runs; `closed` fires once. */
 void pd_dispatch_close(struct pd_dispatch *dispatch, void (*closed)(void *arg), void *arg);
 

@@ -497,6 +497,7 @@ int pd_executions_submit(struct pd_executions *all, const struct pd_execution_su
         .key_id = execution->key_id,
         .run = &submit->request->run,
         .bytes = submit->request->bytes,
+        .patient = submit->patient,
     };
     int rc = 0;
 

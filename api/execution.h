@@ -56,6 +56,7 @@ struct pd_execution_submit {
     const char *key_id;
     struct pd_request *request; /* taken over, also when it is refused */
     bool held;                  /* see `about` */
+    bool patient;               /* as in pd_job_request */
     bool keep_outcome;          /* collect what POST /execute answers with (pd_execution_outcome) */
     void *tag;                  /* the submitter's, see pd_execution_tag */
 };

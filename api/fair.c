@@ -11,6 +11,8 @@ struct pd_fair_line {
     char key_id[PD_KEY_ID_MAX];
     struct pd_ring items;
     size_t count; /* never 0 */
+    int share;
+    int taken; /* of its turns in a row */
 };
 
 static struct pd_fair_line *line_at(struct pd_ring *in_lines)
@@ -32,7 +34,9 @@ void pd_fair_init(struct pd_fair *fair)
 {
     pd_ring_init(&fair->lines);
     pd_ring_init(&fair->order);
+    pd_ring_init(&fair->patient);
     fair->count = 0;
+    fair->n_patient = 0;
 }
 
 static struct pd_fair_line *find_line(const struct pd_fair *fair, const char *key_id)
@@ -67,21 +71,23 @@ static void insert_in_line(struct pd_fair_line *line, struct pd_fair_item *item)
     pd_ring_append(at, &item->in_line);
 }
 
-static void insert_in_order(struct pd_fair *fair, struct pd_fair_item *item)
+static void insert_in_order(struct pd_ring *order, struct pd_fair_item *item)
 {
-    struct pd_ring *at = &fair->order;
+    struct pd_ring *at = order;
 
-    while (at->prev != &fair->order && pd_time_before(item->since, item_in_order(at->prev)->since))
+    while (at->prev != order && pd_time_before(item->since, item_in_order(at->prev)->since))
         at = at->prev;
     pd_ring_append(at, &item->in_order);
 }
 
-void pd_fair_add(struct pd_fair *fair, struct pd_fair_item *item, const char *key_id)
+void pd_fair_add(struct pd_fair *fair, struct pd_fair_item *item, const char *key_id, int share)
 {
-    assert(!item->line);
+    assert(!item->line && share >= 1);
     item->line = line_of(fair, key_id);
     insert_in_line(item->line, item);
-    insert_in_order(fair, item);
+    item->line->share = share;
+    insert_in_order(item->patient ? &fair->patient : &fair->order, item);
+    fair->n_patient += item->patient;
     item->line->count++;
     fair->count++;
 }
@@ -93,6 +99,7 @@ void pd_fair_remove(struct pd_fair *fair, struct pd_fair_item *item)
     pd_ring_remove(&item->in_line);
     pd_ring_remove(&item->in_order);
     item->line = NULL;
+    fair->n_patient -= item->patient;
     fair->count--;
     if (--line->count > 0)
         return;
@@ -102,8 +109,13 @@ void pd_fair_remove(struct pd_fair *fair, struct pd_fair_item *item)
 
 void pd_fair_take(struct pd_fair *fair, struct pd_fair_item *item)
 {
-    pd_ring_remove(&item->line->in_lines);
-    pd_ring_append(&fair->lines, &item->line->in_lines);
+    struct pd_fair_line *line = item->line;
+
+    if (++line->taken >= line->share) {
+        line->taken = 0;
+        pd_ring_remove(&line->in_lines);
+        pd_ring_append(&fair->lines, &line->in_lines);
+    }
     pd_fair_remove(fair, item);
 }
 
@@ -120,6 +132,11 @@ struct pd_fair_item *pd_fair_oldest(const struct pd_fair *fair)
 size_t pd_fair_key_count(const struct pd_fair_item *item)
 {
     return item->line->count;
+}
+
+struct pd_fair_item *pd_fair_any_patient(const struct pd_fair *fair)
+{
+    return pd_ring_is_empty(&fair->patient) ? NULL : item_in_order(fair->patient.next);
 }
 
 struct pd_fair_item *pd_fair_next_key(const struct pd_fair *fair, const struct pd_fair_item *item)
@@ -140,5 +157,9 @@ struct pd_fair_item *pd_fair_victim(const struct pd_fair *fair, const char *key_
     }
     if (!longest || longest->count < (own ? own->count : 0) + 2)
         return NULL;
-    return item_in_line(longest->items.prev);
+    for (struct pd_ring *at = longest->items.prev; at != &longest->items; at = at->prev) {
+        if (!item_in_line(at)->patient)
+            return item_in_line(at);
+    }
+    return NULL;
 }

@@ -34,7 +34,8 @@ void pd_job_free(struct pd_job *job)
 
 void pd_job_wait(struct pd_job *job)
 {
-    pd_fair_add(&job->queue->waiting, &job->place, job->key_id);
+    pd_fair_add(&job->queue->waiting, &job->place, job->key_id,
+                pd_dispatch_limits(job->dispatch, job->key_id).share);
     job->dispatch->waiting_bytes += job->bytes;
 }
 
@@ -97,7 +98,7 @@ static void job_lost_early(struct pd_job *job, const char *reason)
     struct pd_err err;
     struct pd_pool *pool = pd_store_pool(dispatch->store, job->queue->pool);
 
-    if (job->events && job->starts < STARTS_MAX && pool && !pool->deleting) {
+    if (job->events && (job->place.patient || job->starts < STARTS_MAX) && pool && !pool->deleting) {
         pd_job_wait(job);
         pd_queue_tell_demand(dispatch, job->queue, pool);
         pd_dispatch_arm_timer(dispatch);
@@ -157,6 +158,7 @@ static struct pd_job_times job_times(const struct pd_job *job)
     return (struct pd_job_times){
         .queue_us = (job->claimed.ns - job->place.since.ns) / 1000,
         .run_us = (pd_time_now().ns - job->claimed.ns) / 1000,
+        .sandbox = job->sandbox_id,
     };
 }
 
@@ -194,6 +196,8 @@ static void on_ended(void *arg, const struct pd_run_result *result)
     pd_figures_ended(dispatch->metrics, queue->pool, job->language, result, &times);
     /* The next run first: its sandbox should not wait while this answer is made. */
     pd_queue_pump(dispatch, queue);
+    if (job->limited)
+        pd_dispatch_pump_others(dispatch, queue);
     pd_queue_reap(dispatch, queue);
     job_ended(job, result, &times);
 }
@@ -291,6 +295,8 @@ int pd_job_try(struct pd_job *job, struct pd_err *err)
     bool waits = pd_fair_waits(&job->place);
     struct pd_sandbox *sandbox;
 
+    if (pd_dispatch_is_at_limit(dispatch, job))
+        return PD_NOT_FOUND;
     while ((sandbox = pd_store_claim(dispatch->store, job->queue->pool, job->run->language,
                                      job->key_id))) {
         int rc;
@@ -301,7 +307,7 @@ int pd_job_try(struct pd_job *job, struct pd_err *err)
         note_outcome(job->queue, false, err->msg);
         pd_log(PD_LOG_WARN, "dispatch", "a claimed sandbox could not run", "pool", job->queue->pool,
                "id", job->sandbox_id, "err", err->msg, NULL);
-        if (job->starts >= STARTS_MAX)
+        if (job->starts >= STARTS_MAX && !job->place.patient)
             return PD_UNAVAILABLE;
     }
     if (waits && !pd_fair_waits(&job->place))

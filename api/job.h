@@ -25,6 +25,7 @@ struct pd_job {
     struct pd_time claimed;
     char sandbox_id[PD_SANDBOX_ID_MAX];
     struct pd_link *link;        /* while running */
+    bool limited;                /* its key may only have so many at a time */
     bool began;                  /* the agent has started it */
     bool held;                   /* has a sandbox, and waits for pd_job_proceed */
     struct pd_ring in_announced; /* held, and `about` is still to be told */
@@ -50,6 +51,8 @@ struct pd_dispatch {
     const struct pd_dispatch_links *links;
     struct pd_metrics *metrics; /* NULL: nobody counts */
     struct pd_queue *queues;
+    pd_key_limits_cb limits_of; /* NULL: keys have none */
+    void *limits_arg;
     uv_timer_t soon; /* tells `about` */
     struct pd_ring announced;
     int closed_timers;
@@ -80,6 +83,11 @@ void pd_job_stop_running(struct pd_job *job);
 
 /* ---- dispatch.c ---- */
 
+struct pd_key_limits pd_dispatch_limits(struct pd_dispatch *dispatch, const char *key_id);
+/* Has its key as many running as it may? */
+bool pd_dispatch_is_at_limit(struct pd_dispatch *dispatch, const struct pd_job *job);
+/* A key may have one more: in any queue but this one. */
+void pd_dispatch_pump_others(struct pd_dispatch *dispatch, const struct pd_queue *queue);
 /* Start what can be started. */
 void pd_queue_pump(struct pd_dispatch *dispatch, struct pd_queue *queue);
 /* Free it when its pool is gone, and the last of its jobs. */

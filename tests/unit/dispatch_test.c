@@ -45,6 +45,7 @@ struct world {
     size_t n_wants;
     char order[256];                    /* names of those that ended, in order */
     const struct pd_job_events *events; /* for the next submit; NULL: job_events */
+    bool patient; /* of the next submit */
     bool closed;
     int idles;
 };
@@ -173,7 +174,7 @@ static void world_free(struct world *world)
 static int submit(struct world *world, const char *name, const char *key_id, const char *code)
 {
     struct want *want = &world->wants[world->n_wants++];
-    struct pd_job_request request = {.pool = "p", .key_id = key_id, .run = &want->run};
+    struct pd_job_request request = {.pool = "p", .key_id = key_id, .run = &want->run, .patient = world->patient};
     struct pd_err err = {.msg = ""};
     int rc;
 
@@ -547,6 +548,70 @@ static void test_refused_at_once_when_it_cannot_start_in_time(void **state)
     world_free(world);
 }
 
+/* ---- keys' limits, and patience ---- */
+
+static struct pd_key_limits limits_of(void *arg, const char *key_id)
+{
+    (void)arg;
+    return (struct pd_key_limits){.share = *key_id == 's' ? 3 : 1,
+                                  .concurrency = *key_id == 'l' ? 1 : 0};
+}
+
+static void test_concurrency_of_a_key(void **state)
+{
+    struct world *world = world_new("minSize: 3, maxSize: 3, " SHARED, 3);
+
+    (void)state;
+    pd_dispatch_set_limits(world->dispatch, limits_of, NULL);
+    submit(world, "l1", "l", "hold");
+    submit(world, "l2", "l", "print x");
+    submit(world, "o1", "o", "print x"); /* is not held up by who waits for himself */
+    until(world, "o1");
+    assert_false(want_named(world, "l2")->done);
+    pd_job_cancel(want_named(world, "l1")->job);
+    until(world, "l2");
+    world_free(world);
+}
+
+static void test_shares(void **state)
+{
+    struct world *world = world_new("minSize: 1, maxSize: 1, " SHARED, 1);
+
+    (void)state;
+    pd_dispatch_set_limits(world->dispatch, limits_of, NULL);
+    submit(world, "x", "o", "sleep 20");
+    submit(world, "o1", "o", "print x");
+    submit(world, "o2", "o", "print x");
+    submit(world, "s1", "s", "print x");
+    submit(world, "s2", "s", "print x");
+    submit(world, "s3", "s", "print x");
+    submit(world, "s4", "s", "print x");
+    until(world, "o2");
+    until(world, "s4");
+    assert_string_equal(world->order, "x o1 s1 s2 s3 o2 s4 ");
+    world_free(world);
+}
+
+static void test_the_patient_wait(void **state)
+{
+    struct world *world = world_new("queue: {maxWait: 50ms, maxLength: 1}, " SHARED, 1);
+
+    (void)state;
+    submit(world, "run", "k", "hold");
+    world->patient = true;
+    assert_int_equal(submit(world, "p1", "k", "print x"), 0);
+    assert_int_equal(submit(world, "p2", "k", "print x"), 0); /* the queue's length is not theirs */
+    world->patient = false;
+    assert_int_equal(submit(world, "late", "k", "print x"), 0); /* nor are they in its way */
+    until(world, "late");
+    assert_int_equal(want_named(world, "late")->kind, PD_TIMEOUT);
+    assert_false(want_named(world, "p1")->done);
+    pd_job_cancel(want_named(world, "run")->job);
+    until(world, "p2");
+    assert_int_equal(want_named(world, "p1")->how, RAN);
+    world_free(world);
+}
+
 /* ---- losing ---- */
 
 static void test_lost_before_its_start_is_tried_again(void **state)
@@ -768,6 +833,9 @@ int main(void)
         cmocka_unit_test(test_lost_after_its_start_is_told),
         cmocka_unit_test(test_a_link_that_refuses),
         cmocka_unit_test(test_a_loser_goes_back_to_the_front),
+        cmocka_unit_test(test_concurrency_of_a_key),
+        cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_the_patient_wait),
         cmocka_unit_test(test_health),
         cmocka_unit_test(test_cancel_while_running),
         cmocka_unit_test(test_cancel_while_waiting),

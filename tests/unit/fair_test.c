@@ -25,7 +25,7 @@ static void add(struct pd_fair *fair, struct item *item, const char *name, const
 {
     *item = (struct item){.place = {.since = {since}}};
     pd_strcpy(item->name, sizeof item->name, name);
-    pd_fair_add(fair, &item->place, key_id);
+    pd_fair_add(fair, &item->place, key_id, 1);
 }
 
 /* Serve everything, a turn each; the names in order. */
@@ -115,7 +115,7 @@ static void test_coming_back_by_age(void **state)
     add(&fair, &items[2], "a3", "a", 3);
     add(&fair, &items[3], "b4", "b", 4);
     pd_fair_take(&fair, &items[0].place);
-    pd_fair_add(&fair, &items[0].place, "a");
+    pd_fair_add(&fair, &items[0].place, "a", 1);
     assert_string_equal(item_of(pd_fair_oldest(&fair))->name, "a1");
     assert_string_equal(drain(&fair, out), "b2 a1 b4 a3 ");
 }
