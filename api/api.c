@@ -12,6 +12,7 @@
 #include "api/execute.h"
 #include "api/execution.h"
 #include "api/health.h"
+#include "api/kube.h"
 #include "api/kube_listener.h"
 #include "api/listener.h"
 #include "api/login.h"
@@ -34,6 +35,7 @@ struct pd_api {
     struct pd_api_context context;
     struct pd_schema *execute_schema;
     struct pd_server *server;
+    struct pd_kube *kube;
     struct pd_kube_listener *kube_listener; /* NULL: none */
     char machine[MACHINE_BYTES];
     char *host_names;
@@ -85,6 +87,29 @@ static void handle(struct pd_api *api, struct pd_exchange *exchange, const struc
     }
 }
 
+/* Discovery is for whoever has a key at all. */
+static unsigned kube_needs(const struct pd_exchange *exchange)
+{
+    if (pd_kube_is_write(pd_exchange_method(exchange)))
+        return PD_SCOPE_ADMIN;
+    return pd_kube_is_discovery(pd_exchange_path(exchange)) ? PD_SCOPE_ALL
+                                                            : PD_SCOPE_READ | PD_SCOPE_ADMIN;
+}
+
+static void handle_kube(struct pd_api *api, struct pd_exchange *exchange)
+{
+    const struct pd_key *key;
+    const char *detail;
+    int status = pd_auth_check(&api->context, exchange, kube_needs(exchange), &key, &detail);
+
+    if (status) {
+        pd_kube_deny(api->kube, exchange, status, detail);
+    } else {
+        pd_exchange_set_key_id(exchange, key ? key->record.id : NULL);
+        pd_kube_handle(api->kube, exchange);
+    }
+}
+
 static void on_request(void *arg, struct pd_exchange *exchange)
 {
     struct pd_api *api = arg;
@@ -94,6 +119,10 @@ static void on_request(void *arg, struct pd_exchange *exchange)
 
     if (pd_web_serve(api->context.web, exchange))
         return;
+    if (pd_kube_owns(pd_exchange_path(exchange))) {
+        handle_kube(api, exchange);
+        return;
+    }
     switch (pd_route_find(routes, pd_exchange_method(exchange), pd_exchange_path(exchange), &route,
                           allow)) {
     case PD_ROUTE_FOUND:
@@ -156,7 +185,7 @@ static void on_kube_accept(void *arg, int fd)
     pd_server_adopt(api->server, fd);
 }
 
-static int open_kube(struct pd_api *api, const struct pd_api_config *config, struct pd_err *err)
+static int open_kube_listener(struct pd_api *api, const struct pd_api_config *config, struct pd_err *err)
 {
     const struct pd_kube_listener_config kube = {
         .loop = config->loop,
@@ -164,7 +193,7 @@ static int open_kube(struct pd_api *api, const struct pd_api_config *config, str
         .port = config->kube_port,
         .state_dir = config->state_dir,
         .ca_file = config->tls_ca_file,
-        .names = config->tls_names,
+        .names = config->host_names,
         .on_accept = on_kube_accept,
         .arg = api,
     };
@@ -203,13 +232,22 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
     if (rc < 0)
         return rc;
     api = PD_NEW(struct pd_api);
-    rc = open_server(api, config, err);
+    rc = pd_kube_open(
+        &(struct pd_kube_config){.loop = config->loop,
+                                 .store = config->store,
+                                 .keep = config->kube_keep,
+                                 .default_provider = config->default_provider},
+        &api->kube, err);
+    if (rc == 0)
+        rc = open_server(api, config, err);
     if (rc == 0) {
-        rc = open_kube(api, config, err);
+        rc = open_kube_listener(api, config, err);
         if (rc < 0)
             pd_server_close(api->server, NULL, NULL);
     }
     if (rc < 0) {
+        if (api->kube)
+            pd_kube_close(api->kube, NULL, NULL);
         pd_schema_free(schema);
         free(api);
         return rc;
@@ -331,12 +369,19 @@ static void on_viewers_closed(void *arg)
     pd_dispatch_close(api->context.dispatch, on_dispatch_closed, api);
 }
 
+static void on_watches_closed(void *arg)
+{
+    struct pd_api *api = arg;
+
+    pd_viewers_close(api->context.viewers, on_viewers_closed, api);
+}
+
 /* Clients first: whoever hangs up takes its run along. */
 static void on_server_closed(void *arg)
 {
     struct pd_api *api = arg;
 
-    pd_viewers_close(api->context.viewers, on_viewers_closed, api);
+    pd_kube_close(api->kube, on_watches_closed, api);
 }
 
 static void on_kube_closed(void *arg)

@@ -33,8 +33,9 @@ struct pd_api_config {
     int kube_port;            /* 0: any free one */
     bool kube_optional;       /* where it cannot be had: a warning, and on without it */
     const char *state_dir;
-    const char *tls_ca_file;
-    const char *tls_names;
+    const char *tls_ca_file; /* NULL: an authority of its own */
+    struct pd_kube_keep *kube_keep;         /* kube_keep.h; outlives the API */
+    enum pd_provider_kind default_provider; /* of pools that name none */
     struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
     const struct pd_server_limits *limits; /* api/server.h; NULL: the defaults */
     const struct pd_dispatch_links *links; /* api/dispatch.h; NULL: the real ones */

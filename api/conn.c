@@ -34,10 +34,17 @@ static void process(struct pd_exchange *conn);
 
 /* ---- life ---- */
 
+void pd_conn_drop_note(struct pd_exchange *conn)
+{
+    if (conn->note)
+        conn->release_note(PD_STEAL(conn->note));
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     struct pd_exchange *conn = handle->data;
 
+    pd_conn_drop_note(conn);
     pd_buf_fini(&conn->in);
     pd_buf_fini(&conn->body);
     pd_buf_fini(&conn->reply);
@@ -116,6 +123,7 @@ void pd_conn_finish(struct pd_exchange *conn)
     leave_answering(conn);
     conn->state = PD_CONN_HEAD; /* what is left of a refused body is taken off first */
     free(PD_STEAL(conn->reply_head));
+    pd_conn_drop_note(conn);
     free(PD_STEAL(conn->path));
     pd_flow_free(PD_STEAL(conn->flow));
     pd_buf_fini(&conn->reply);

@@ -64,6 +64,8 @@ struct pd_exchange {
     char *path;
     struct pd_trace trace;
     const char *key_id;
+    void *note; /* the handler's own */
+    void (*release_note)(void *note);
     const char *route;    /* for figures and logs */
     struct pd_time begun; /* its head had arrived */
     void (*ready)(void *arg, struct pd_exchange *exchange, const char *body, size_t len);
@@ -113,6 +115,9 @@ void pd_conn_open(struct pd_server *server, int fd);
 /* Hang up; `gone` fires where an answer is due. Idempotent. */
 void pd_conn_close(struct pd_exchange *conn);
 void pd_conn_on_deadline(struct pd_exchange *conn, enum pd_conn_clock clock);
+
+/* What the handler kept is not wanted any more. */
+void pd_conn_drop_note(struct pd_exchange *conn);
 
 /* The answer is with the kernel: on to the next request, or the end. */
 void pd_conn_finish(struct pd_exchange *conn);

@@ -244,6 +244,13 @@ bool pd_exchange_is_local(const struct pd_exchange *conn)
     return peer.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 }
 
+void pd_exchange_set_note(struct pd_exchange *conn, void *note, void (*release)(void *note))
+{
+    pd_conn_drop_note(conn);
+    conn->note = note;
+    conn->release_note = release;
+}
+
 void pd_exchange_on_gone(struct pd_exchange *conn, void (*gone)(void *arg), void *arg)
 {
     conn->gone = gone;

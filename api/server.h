@@ -91,6 +91,10 @@ const char *pd_exchange_route(const struct pd_exchange *exchange);
 /* Since its head had arrived. */
 int64_t pd_exchange_age_us(const struct pd_exchange *exchange);
 
+/* What a handler keeps about a request until its body has come: released (once)
+ * when the exchange ends, however it does. */
+void pd_exchange_set_note(struct pd_exchange *exchange, void *note, void (*release)(void *note));
+
 /* ---- what a handler may do ---- */
 
 /* Ask for the body, from on_request: `ready` fires once with all of it

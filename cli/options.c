@@ -19,7 +19,6 @@ const char pd_options_help[] =
     "  --listen ADDR:PORT   where the API answers (PADDOCK_LISTEN; 127.0.0.1:8000)\n"
     "  --kube-listen ADDR:PORT  where kubectl connects, by TLS; off: nowhere\n"
     "                       (PADDOCK_KUBE_LISTEN; 127.0.0.1:8443)\n"
-    "  --tls-names NAMES    more names for the certificate there, by commas (PADDOCK_TLS_NAMES)\n"
     "  --host-names NAMES   names besides localhost by which browsers may reach the API, separated\n"
     "                       by commas (PADDOCK_HOST_NAMES; this machine's name always is one)\n"
     "  --config FILE        the default pool (PADDOCK_CONFIG; /etc/paddock/default.yaml, else built in)\n"
@@ -98,7 +97,7 @@ static char *sibling(const char *config, const char *name)
 
 struct flags {
     const char *listen, *host_names, *config, *pools_dir, *state_dir, *log_level, *log_format, *provider;
-    const char *kube_listen, *tls_names;
+    const char *kube_listen;
     bool help;
 };
 
@@ -109,7 +108,6 @@ static int parse_flags(int argc, char **argv, struct flags *flags, struct pd_err
         {"pools-dir", required_argument, NULL, 'p'}, {"state-dir", required_argument, NULL, 's'},
         {"log-level", required_argument, NULL, 'v'}, {"help", no_argument, NULL, 'h'},
         {"kube-listen", required_argument, NULL, 'k'},
-        {"tls-names", required_argument, NULL, 'n'},
         {"host-names", required_argument, NULL, 'b'},
         {"log-format", required_argument, NULL, 'f'},
         {NULL, 0, NULL, 0},
@@ -125,7 +123,6 @@ static int parse_flags(int argc, char **argv, struct flags *flags, struct pd_err
         case 's': flags->state_dir = optarg; break;
         case 'v': flags->log_level = optarg; break;
         case 'k': flags->kube_listen = optarg; break;
-        case 'n': flags->tls_names = optarg; break;
         case 'b': flags->host_names = optarg; break;
         case 'f': flags->log_format = optarg; break;
         case 'h': flags->help = true; break;
@@ -181,7 +178,6 @@ int pd_options_parse(int argc, char **argv, struct pd_options *ret_options, stru
     o->docker.host = choose(NULL, "DOCKER_HOST", NULL);
     o->docker.tls_verify = choose(NULL, "DOCKER_TLS_VERIFY", NULL) != NULL;
     o->docker.cert_path = choose(NULL, "DOCKER_CERT_PATH", NULL);
-    o->tls_names = choose(flags.tls_names, "PADDOCK_TLS_NAMES", NULL);
     o->tls_ca_file = choose(NULL, "PADDOCK_TLS_CA", NULL);
     o->help = flags.help;
     return 0;

@@ -13,7 +13,6 @@ struct pd_options {
     char *kube_address;             /* --kube-listen, PADDOCK_KUBE_LISTEN, 127.0.0.1; NULL: off */
     int kube_port;                  /* likewise, 8443; 0: any free one */
     bool kube_is_default;           /* nobody asked for it: it may be missing */
-    const char *tls_names;          /* --tls-names, PADDOCK_TLS_NAMES; NULL: none; borrowed */
     const char *tls_ca_file;        /* PADDOCK_TLS_CA; NULL: an own authority; borrowed */
     const char *host_names;         /* --host-names, PADDOCK_HOST_NAMES, NULL; borrowed */
     char *config;                   /* --config, PADDOCK_CONFIG, /etc/paddock/default.yaml where

@@ -24,6 +24,7 @@
 
 #include "api/api.h"
 #include "api/keys.h"
+#include "api/kube_keep.h"
 #include "cli/loop_watch.h"
 #include "cli/options.h"
 #include "cli/redis_env.h"
@@ -49,6 +50,7 @@ struct service {
     struct pd_options options;
     struct pd_state state;
     struct pd_db *db;
+    struct pd_kube_keep *kube_keep;
     struct pd_languages *languages;
     struct pd_keys *keys;
     struct pd_metrics *metrics;
@@ -111,8 +113,10 @@ static void stop_step(void *arg)
         pd_sources_close(PD_STEAL(service->sources), stop_step, service);
     else if (service->redis)
         pd_redis_close(PD_STEAL(service->redis), stop_step, service);
-    else if (service->store)
+    else if (service->store) {
+        pd_kube_keep_close(PD_STEAL(service->kube_keep));
         pd_store_close(PD_STEAL(service->store), stop_step, service);
+    }
     else if (service->keys_watched) {
         service->keys_watched = false;
         pd_keys_unwatch(service->keys, stop_step, service);
@@ -241,7 +245,7 @@ static void on_db_trouble(void *arg, const struct pd_err *err)
 }
 
 /* What must last, by part. */
-static const struct pd_db_schema *const schemas[] = {NULL};
+static const struct pd_db_schema *const schemas[] = {&pd_kube_keep_schema, NULL};
 
 static int open_db(struct service *service, struct pd_err *err)
 {
@@ -325,6 +329,18 @@ static bool is_healthy(void *arg, const char **ret_sentence)
     return false;
 }
 
+/* Pools made by the API come first: what they own, files do not take away. */
+static int open_kept(struct service *service, struct pd_err *err)
+{
+    const struct pd_kube_keep_config config = {
+        .store = service->store,
+        .db = service->db,
+        .default_provider = service->options.provider,
+    };
+
+    return pd_kube_keep_open(&config, &service->kube_keep, err);
+}
+
 static int open_controller(struct service *service, struct pd_err *err)
 {
     pd_autofree char *state_dir = realpath(service->state.dir, NULL);
@@ -365,7 +381,8 @@ static int open_api(struct service *service, struct pd_err *err)
         .kube_optional = service->options.kube_is_default,
         .state_dir = service->state.dir,
         .tls_ca_file = service->options.tls_ca_file,
-        .tls_names = service->options.tls_names,
+        .kube_keep = service->kube_keep,
+        .default_provider = service->options.provider,
         .host_names = service->options.host_names,
         .metrics = service->metrics,
         .healthy = is_healthy,
@@ -382,7 +399,7 @@ static int start(struct service *service, struct pd_err *err)
         open_redis(service, err) < 0)
         return err->kind;
     service->store = pd_store_new(&service->loop, NULL);
-    if (open_sources(service, err) < 0 || open_api(service, err) < 0 ||
+    if (open_kept(service, err) < 0 || open_sources(service, err) < 0 || open_api(service, err) < 0 ||
         open_controller(service, err) < 0)
         return err->kind;
     service->stage = SERVING;

@@ -74,7 +74,7 @@ class Service:
         self.key = key
         self.env = dict(os.environ, DOCKER_HOST="unix://" + self.engine.path, **(env or {}))
         for name in ("EXECUTION_API_KEY", "PADDOCK_STATE_DIR", "PADDOCK_CONFIG", "PADDOCK_LISTEN",
-                     "PADDOCK_KUBE_LISTEN", "PADDOCK_TLS_CA", "PADDOCK_TLS_NAMES"):
+                     "PADDOCK_KUBE_LISTEN", "PADDOCK_TLS_CA"):
             if name not in (env or {}):
                 self.env.pop(name, None)
         if key:

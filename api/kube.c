@@ -1,0 +1,223 @@
+#include "api/kube.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "api/kube_discovery.h"
+#include "api/kube_inside.h"
+#include "api/kube_object.h"
+#include "api/server.h"
+#include "common/mem.h"
+#include "common/time.h"
+
+/* ---- which requests ---- */
+
+static bool is_under(const char *path, const char *root)
+{
+    size_t len = strlen(root);
+
+    return strncmp(path, root, len) == 0 && (path[len] == '\0' || path[len] == '/');
+}
+
+bool pd_kube_owns(const char *path)
+{
+    return is_under(path, "/apis") || is_under(path, "/api") || is_under(path, "/openapi/v3") ||
+           is_under(path, "/openapi/v2") || strcmp(path, "/version") == 0;
+}
+
+bool pd_kube_is_discovery(const char *path)
+{
+    size_t slashes = 0;
+
+    for (const char *p = path; *p; p++)
+        slashes += *p == '/' && p[1];
+    return strncmp(path, "/openapi/", 9) == 0 || strcmp(path, "/version") == 0 ||
+           slashes <= (strncmp(path, "/apis", 5) == 0 ? 3 : 2);
+}
+
+bool pd_kube_is_write(enum pd_method method)
+{
+    return method != PD_METHOD_GET && method != PD_METHOD_HEAD && method != PD_METHOD_OPTIONS;
+}
+
+static const char *verb_of(enum pd_method method)
+{
+    switch (method) {
+    case PD_METHOD_POST:
+        return "create";
+    case PD_METHOD_PUT:
+        return "update";
+    case PD_METHOD_PATCH:
+        return "patch";
+    case PD_METHOD_DELETE:
+        return "delete";
+    default:
+        return "get";
+    }
+}
+
+void pd_kube_deny(struct pd_kube *kube, struct pd_exchange *exchange, int status,
+                  const char *detail)
+{
+    struct pd_kube_target target;
+    char resource[PD_KUBE_RESOURCE_BYTES];
+
+    if (status == 401 || !pd_kube_target_parse(&kube->kinds, pd_exchange_path(exchange), &target)) {
+        pd_kube_refuse(exchange, &(struct pd_kube_refusal){.status = status}, "%s", detail);
+        return;
+    }
+    pd_kube_refuse(
+        exchange,
+        &(struct pd_kube_refusal){.status = status, .kind = target.kind, .name = target.name},
+        "%s%s%s%s is forbidden: cannot %s it: %s", pd_kube_resource(target.kind, resource),
+        *target.name ? " \"" : "", target.name, *target.name ? "\"" : "",
+        verb_of(pd_exchange_method(exchange)), detail);
+}
+
+/* ---- answering ---- */
+
+void pd_kube_refuse_absent(struct pd_exchange *exchange, const struct pd_kube_target *target)
+{
+    char resource[PD_KUBE_RESOURCE_BYTES];
+
+    pd_kube_refuse(
+        exchange,
+        &(struct pd_kube_refusal){.status = 404, .kind = target->kind, .name = target->name},
+        "%s \"%s\" not found", pd_kube_resource(target->kind, resource), target->name);
+}
+
+void pd_kube_reply_object(struct pd_kube *kube, struct pd_exchange *exchange,
+                          const struct pd_kube_request *request, int status, struct pd_node *object,
+                          const struct pd_kube_warnings *warnings)
+{
+    pd_autonode struct pd_node *table = NULL;
+    char version[PD_KUBE_VERSION_BYTES];
+    struct pd_node *metadata;
+
+    if (!request->table || request->target.part == PD_KUBE_SCALE) {
+        pd_kube_reply(exchange, status, object, warnings);
+        return;
+    }
+    metadata = pd_node_map_new();
+    pd_node_set_string(metadata, "resourceVersion",
+                       pd_kube_version(pd_store_resource_version(kube->store), version));
+    table = pd_kube_table(request->target.kind, &object, 1, metadata, true, request->include,
+                          pd_wall_ms());
+    pd_kube_reply(exchange, status, table, warnings);
+}
+
+static void get(struct pd_kube *kube, struct pd_exchange *exchange,
+                const struct pd_kube_request *request)
+{
+    const struct pd_kube_target *target = &request->target;
+    pd_autonode struct pd_node *object = pd_kube_find(kube, target);
+
+    if (!object) {
+        pd_kube_refuse_absent(exchange, target);
+        return;
+    }
+    if (target->part == PD_KUBE_SCALE) {
+        pd_node_free(object);
+        object = pd_kube_scale_object(pd_store_pool(kube->store, target->name));
+    }
+    pd_kube_reply_object(kube, exchange, request, 200, object, NULL);
+}
+
+static void read_objects(struct pd_kube *kube, struct pd_exchange *exchange,
+                         struct pd_kube_request *request)
+{
+    if (*request->target.name)
+        get(kube, exchange, request);
+    else if (request->watch)
+        pd_kube_watch_begin(kube->watch, exchange, request);
+    else
+        pd_kube_list(kube, exchange, request);
+}
+
+static void handle_objects(struct pd_kube *kube, struct pd_exchange *exchange,
+                           const struct pd_kube_target *target)
+{
+    struct pd_kube_request request;
+    struct pd_err err;
+
+    pd_exchange_set_route(exchange, target->kind->plural);
+    if (pd_kube_request_read(exchange, target, &request, &err) < 0) {
+        pd_kube_refuse(exchange, &(struct pd_kube_refusal){.status = 400, .kind = target->kind},
+                       "%s", err.msg);
+    } else if (pd_kube_is_write(request.method)) {
+        pd_kube_write(kube, exchange, &request);
+        return;
+    } else {
+        read_objects(kube, exchange, &request);
+    }
+    pd_kube_request_fini(&request);
+}
+
+void pd_kube_handle(struct pd_kube *kube, struct pd_exchange *exchange)
+{
+    const char *path = pd_exchange_path(exchange);
+    pd_autonode struct pd_node *document = NULL;
+    struct pd_kube_target target;
+
+    if (pd_exchange_method(exchange) == PD_METHOD_OPTIONS) {
+        pd_kube_refuse(exchange, &(struct pd_kube_refusal){.status = 405},
+                       "the server does not allow this method on the requested resource");
+        return;
+    }
+    if (pd_kube_target_parse(&kube->kinds, path, &target)) {
+        handle_objects(kube, exchange, &target);
+        return;
+    }
+    document = pd_kube_discovery(&kube->kinds, path);
+    if (!document)
+        pd_kube_refuse(exchange, &(struct pd_kube_refusal){.status = 404},
+                       "the server could not find the requested resource");
+    else if (pd_kube_is_write(pd_exchange_method(exchange)))
+        pd_kube_refuse(exchange, &(struct pd_kube_refusal){.status = 405},
+                       "the server does not allow this method on the requested resource");
+    else
+        pd_kube_reply(exchange, 200, document, NULL);
+}
+
+/* ---- life ---- */
+
+int pd_kube_open(const struct pd_kube_config *config, struct pd_kube **ret_kube, struct pd_err *err)
+{
+    struct pd_kube *kube = PD_NEW(struct pd_kube);
+    int rc = pd_kube_kinds_load(&kube->kinds, err);
+
+    if (rc == 0)
+        rc = pd_pool_schema_new(&kube->pool_schema, err);
+    if (rc < 0) {
+        pd_kube_kinds_fini(&kube->kinds);
+        free(kube);
+        return rc;
+    }
+    kube->loop = config->loop;
+    kube->store = config->store;
+    kube->keep = config->keep;
+    kube->default_provider = config->default_provider;
+    kube->watch = pd_kube_watch_new(config->loop, config->store, config->keep);
+    *ret_kube = kube;
+    return 0;
+}
+
+static void on_watch_closed(void *arg)
+{
+    struct pd_kube *kube = arg;
+    void (*closed)(void *arg) = kube->closed;
+    void *closed_arg = kube->closed_arg;
+
+    pd_schema_free(kube->pool_schema);
+    pd_kube_kinds_fini(&kube->kinds);
+    free(kube);
+    if (closed)
+        closed(closed_arg);
+}
+
+void pd_kube_close(struct pd_kube *kube, void (*closed)(void *arg), void *arg)
+{
+    kube->closed = closed;
+    kube->closed_arg = arg;
+    pd_kube_watch_close(kube->watch, on_watch_closed, kube);
+}

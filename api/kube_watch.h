@@ -1,0 +1,44 @@
+/* Watching: the changes of a kind of objects, as they happen, to whoever asked
+ * (kubernetes.io/docs/reference/using-api/api-concepts, "Efficient detection of
+ * changes"): one JSON object a line.
+ *
+ * A bounded number of past changes is kept, so that a client can list, and then
+ * watch from there. Who asks for more, or is too slow, gets an ERROR event 410
+ * and lists again. Changes to one object that follow each other within
+ * PD_KUBE_WATCH_GATHER_MS count as one. Keeping changes begins with the first
+ * list or watch of a kind and ends when nobody has asked for
+ * PD_KUBE_WATCH_IDLE_MS: nobody watching costs nothing. */
+#ifndef PD_API_KUBE_WATCH_H
+#define PD_API_KUBE_WATCH_H
+
+#include <stddef.h>
+#include <uv.h>
+
+#include "api/kube_keep.h"
+#include "api/kube_request.h"
+#include "common/store.h"
+
+struct pd_exchange;
+struct pd_kube_watch;
+
+#define PD_KUBE_WATCHERS_MAX 256
+#define PD_KUBE_WATCH_GATHER_MS 50
+#define PD_KUBE_WATCH_IDLE_MS (5 * 60 * 1000)
+#define PD_KUBE_WATCH_BOOKMARK_MS 60000
+#define PD_KUBE_WATCH_DEFAULT_S 1800 /* and up to as long again, so that not all end at once */
+
+struct pd_kube_watch *pd_kube_watch_new(uv_loop_t *loop, struct pd_store *store,
+                                        struct pd_kube_keep *keep);
+/* Ends every watch; `closed` fires once from the loop. */
+void pd_kube_watch_close(struct pd_kube_watch *watch, void (*closed)(void *arg), void *arg);
+
+/* A list of this kind is about to be answered: changes after it will be known. */
+void pd_kube_watch_prepare(struct pd_kube_watch *watch, const struct pd_kube_kind *kind);
+
+/* Answer a watch. The request's selectors are taken over (emptied). */
+void pd_kube_watch_begin(struct pd_kube_watch *watch, struct pd_exchange *exchange,
+                         struct pd_kube_request *request);
+
+size_t pd_kube_watch_count(const struct pd_kube_watch *watch);
+
+#endif
