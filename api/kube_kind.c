@@ -47,20 +47,6 @@ static int read_crd(struct pd_kube_kinds *kinds, enum pd_kube_kind_id id, const 
     return rc < 0 ? rc : read_kind(crd, id, &kinds->list[id], err);
 }
 
-static int read_core(struct pd_kube_kinds *kinds, struct pd_err *err)
-{
-    pd_autonode struct pd_node *core = NULL;
-    int rc = pd_yaml_parse_asset("api/schemas/kube_core.yaml", &core, err);
-
-    if (rc == 0 && pd_node_count(core) != 2)
-        rc = pd_err_set(err, PD_INTERNAL, "api/schemas/kube_core.yaml is not right");
-    for (size_t i = 0; i < 2 && rc == 0; i++) {
-        enum pd_kube_kind_id id = i == 0 ? PD_KUBE_EVENT : PD_KUBE_NAMESPACES;
-        rc = read_kind(pd_node_copy(core->list.items[i]), id, &kinds->list[id], err);
-    }
-    return rc;
-}
-
 int pd_kube_kinds_load(struct pd_kube_kinds *ret_kinds, struct pd_err *err)
 {
     struct pd_kube_kinds kinds = {.metadata = NULL};
@@ -71,7 +57,9 @@ int pd_kube_kinds_load(struct pd_kube_kinds *ret_kinds, struct pd_err *err)
     if (rc == 0)
         rc = read_crd(&kinds, PD_KUBE_SANDBOX, "crds/sandbox.yaml", err);
     if (rc == 0)
-        rc = read_core(&kinds, err);
+        rc = read_crd(&kinds, PD_KUBE_EVENT, "api/schemas/kube_event.yaml", err);
+    if (rc == 0)
+        rc = read_crd(&kinds, PD_KUBE_NAMESPACES, "api/schemas/kube_namespace.yaml", err);
     if (rc < 0)
         pd_kube_kinds_fini(&kinds);
     else

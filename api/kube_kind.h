@@ -1,5 +1,5 @@
 /* The kinds of objects that the Kubernetes-style API knows, as their CRDs (and
- * api/schemas/kube_core.yaml, in the same shape) describe them: names, columns,
+ * api/schemas/kube_*.yaml, in the same shape) describe them: names, columns,
  * schema. */
 #ifndef PD_API_KUBE_KIND_H
 #define PD_API_KUBE_KIND_H
