@@ -130,6 +130,8 @@ struct run {
     struct lang *lang;
     bool more; /* files follow */
     bool stdin_open;
+    bool tty; /* its program has a terminal (terminal.c) */
+    uint16_t rows, cols;
     bool compiling;
     bool compile_failed;
     bool compile_truncated;
@@ -147,7 +149,7 @@ struct run {
     int64_t watch_at_us; /* from when on its output is looked at; 0: it is */
     bool has_output;
     size_t stdin_at, stdin_len;
-    bool stdin_eof, stdin_polled;
+    bool stdin_eof, stdin_polled, stdin_ended;
     char artifact_path[ARTIFACT_PATH_BYTES]; /* being forwarded */
     size_t frame_len;
 
@@ -248,7 +250,7 @@ void slots_init(struct agent *agent);
 struct slot *slot_make(struct agent *agent, struct lang *lang);
 void slot_end(struct agent *agent, struct slot *slot);
 bool slot_launch(struct agent *agent, struct slot *slot, const char *const *argv,
-                 const char *const *env);
+                 const char *const *env, bool on_terminal);
 void slot_check_ready(struct agent *agent, struct slot *slot);
 void slot_on_event(struct agent *agent, struct slot *slot, unsigned which);
 void slot_watch_output(struct agent *agent, struct slot *slot, bool on);
@@ -260,6 +262,14 @@ bool slots_ending(const struct agent *agent);
 void slots_stop_starting(struct agent *agent);
 void slots_refill(struct agent *agent);
 int slots_ready(const struct agent *agent, const struct lang *lang);
+
+/* terminal.c */
+/* A new one for the slot's program: 0 or -errno. */
+int terminal_open(const struct platform *platform, const struct slot *slot, int *ret_master,
+                  int *ret_slave);
+void terminal_resize(int master, uint16_t rows, uint16_t cols);
+/* As ^D does at the start of a line. False: not now, it is full. */
+bool terminal_end_input(int master);
 
 /* zygote.c */
 void zygote_start(struct agent *agent, struct lang *lang, struct zygote *zygote);

@@ -20,6 +20,7 @@ void input_on_writable(struct agent *agent)
     struct run *run = &agent->run;
     struct slot *slot = run->slot;
     size_t freed = 0;
+    bool waits;
 
     if (run->state != RUN_ACTIVE || slot->stdin_w < 0 || run->compiling)
         return;
@@ -37,12 +38,15 @@ void input_on_writable(struct agent *agent)
     }
     if (run->stdin_at == run->stdin_len)
         run->stdin_at = run->stdin_len = 0;
-    if (run->stdin_len == 0 && run->stdin_eof)
+    if (run->stdin_len == 0 && run->stdin_eof && run->tty && !run->stdin_ended)
+        run->stdin_ended = terminal_end_input(slot->stdin_w);
+    if (run->stdin_len == 0 && run->stdin_eof && !run->tty)
         sys_close(&slot->stdin_w);
-    else if (run->stdin_polled != (run->stdin_len > 0))
-        poll_change(agent, slot->stdin_w, run->stdin_len > 0 ? EPOLLOUT : 0, EVENT_SLOT,
+    waits = run->stdin_len > 0 || (run->tty && run->stdin_eof && !run->stdin_ended);
+    if (slot->stdin_w >= 0 && run->stdin_polled != waits)
+        poll_change(agent, slot->stdin_w, waits ? EPOLLOUT : 0, EVENT_SLOT,
                     (unsigned)(slot - agent->slots), SLOT_STDIN);
-    run->stdin_polled = run->stdin_len > 0;
+    run->stdin_polled = waits;
     if (freed > 0 && run->stdin_open)
         grant_stdin(agent, freed);
 }

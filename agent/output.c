@@ -56,9 +56,9 @@ static bool pump_once(struct agent *agent, int stream, int *fd)
     if (run->delivered < run->output_max && (int64_t)want > run->window)
         want = (size_t)run->window;
     n = read(*fd, data, want);
-    if (n < 0)
+    if (n < 0 && errno != EIO) /* which a terminal says when the last has let go of it */
         return errno == EINTR;
-    if (n == 0) {
+    if (n <= 0) {
         sys_close(fd);
         return false;
     }

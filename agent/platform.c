@@ -245,6 +245,7 @@ void platform_enter(struct platform *platform, enum isolation asked)
         .first_run_uid = choose_run_uids(),
         .has_nproc_per_cell = is_kernel_at_least(5, 14),
     };
+    platform->pts_fd = open("/dev/pts", O_PATH | O_DIRECTORY | O_CLOEXEC);
     find_cgroup(platform);
     find_masks(platform);
     if (asked == ISOLATION_CELL)

@@ -23,6 +23,7 @@ struct platform {
     bool has_cgroup2;
     int oom_fd;                   /* memory.oom_control or memory.events, -1 where unreadable */
     int cpu_fd;                   /* cpuacct.usage or cpu.stat, likewise */
+    int pts_fd;                   /* the container's /dev/pts, which no cell sees; likewise */
     const char *masks[MASKS_MAX]; /* what a cell's own /proc hides; directories end in '/' */
     size_t n_masks;
 };

@@ -41,6 +41,15 @@ void request_read(struct run *run)
         case PD_FIELD_STDIN_OPEN:
             run->stdin_open = true;
             break;
+        case PD_FIELD_TTY:
+            run->tty = true;
+            break;
+        case PD_FIELD_ROWS:
+            run->rows = (uint16_t)number;
+            break;
+        case PD_FIELD_COLS:
+            run->cols = (uint16_t)number;
+            break;
         case PD_FIELD_GLOB:
             run->wants_artifacts = true;
             break;
@@ -191,6 +200,17 @@ bool request_go(struct run *run, char *message, size_t *ret_len)
     return true;
 }
 
+/* Where a variable of this entry's name is; n where it is not. */
+static size_t find_entry(const char *const *env, size_t n, const char *entry)
+{
+    size_t name = strcspn(entry, "=") + 1;
+    size_t at = 0;
+
+    while (at < n && strncmp(env[at], entry, name) != 0)
+        at++;
+    return at;
+}
+
 bool request_launch(struct agent *agent, const char *const *command, bool with_args)
 {
     static char store[PD_FRAME_PAYLOAD_MAX + 1024];
@@ -198,6 +218,7 @@ bool request_launch(struct agent *agent, const char *const *command, bool with_a
     struct run *run = &agent->run;
     size_t n = 0, n_env = 0, n_own;
     char *rest = store;
+    bool on_terminal = run->tty && with_args; /* a compiler has no use for one */
 
     for (; command[n]; n++)
         argv[n] = command[n];
@@ -210,14 +231,14 @@ bool request_launch(struct agent *agent, const char *const *command, bool with_a
         n_env++;
     n_own = request_texts(run, PD_FIELD_ENV, rest, sizeof store / 2, own, RUN_ENV_MAX - n_env);
     for (size_t i = 0; i < n_own; i++) {
-        size_t name = strcspn(own[i], "=") + 1, at = 0;
-        while (at < n_env && strncmp(env[at], own[i], name) != 0)
-            at++;
+        size_t at = find_entry(env, n_env, own[i]);
         env[at] = own[i];
         n_env += at == n_env;
     }
+    if (on_terminal && find_entry(env, n_env, "TERM=") == n_env && n_env < RUN_ENV_MAX)
+        env[n_env++] = "TERM=xterm-256color";
     env[n_env] = NULL;
-    return slot_launch(agent, run->slot, argv, env);
+    return slot_launch(agent, run->slot, argv, env, on_terminal);
 }
 
 static bool sets_start_env(const struct run *run)
@@ -239,7 +260,8 @@ bool request_fits_spare(struct run *run)
     static char message[GO_BYTES_MAX];
     size_t len;
 
-    return !run->lang->compile[0] && run->lang->spare[0] && !sets_start_env(run) &&
+    /* What waits has its pipes already, and asked them what they are as it started. */
+    return !run->tty && !run->lang->compile[0] && run->lang->spare[0] && !sets_start_env(run) &&
            request_go(run, message, &len);
 }
 

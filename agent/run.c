@@ -574,6 +574,25 @@ static void on_signal(struct agent *agent, const struct pd_frame *frame)
     }
 }
 
+static void on_resize(struct agent *agent, const struct pd_frame *frame)
+{
+    struct run *run = &agent->run;
+    struct pd_fields fields;
+    struct pd_field field;
+
+    if (!run->tty)
+        return; /* only a terminal has a size */
+    pd_fields_init(&fields, frame->payload, frame->payload_len);
+    while (pd_fields_next(&fields, &field)) {
+        if (field.tag == PD_FIELD_ROWS)
+            run->rows = (uint16_t)pd_field_number(&field);
+        if (field.tag == PD_FIELD_COLS)
+            run->cols = (uint16_t)pd_field_number(&field);
+    }
+    if (run->state == RUN_ACTIVE && !run->compiling)
+        terminal_resize(run->slot->stdin_w, run->rows, run->cols);
+}
+
 static void on_cancel(struct agent *agent)
 {
     struct run *run = &agent->run;
@@ -641,7 +660,8 @@ void run_on_frame(struct agent *agent, const struct pd_frame *frame)
             on_window(agent, frame);
         break;
     case PD_FRAME_RESIZE:
-        break; /* only a terminal has a size */
+        on_resize(agent, frame);
+        break;
     default:
         wire_fault(agent, "a frame that only agents send");
         break;

@@ -5,12 +5,14 @@
  *
  * Whatever fails on the way goes to ENDING: the init is killed, the kernel
  * kills the rest, and the slot is free when both have been waited for. */
+#include <asm/ioctls.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -148,6 +150,27 @@ static bool make_pipes(struct slot *slot, struct child_pipes *pipes, bool spare)
     return true;
 }
 
+/* The master twice: what is typed, and what is printed. */
+static bool make_terminal(struct agent *agent, struct slot *slot, struct child_pipes *pipes)
+{
+    int master, slave;
+
+    *pipes = (struct child_pipes){-1, -1, -1, -1, -1};
+    if (terminal_open(&agent->platform, slot, &master, &slave) < 0)
+        return false;
+    terminal_resize(master, agent->run.rows, agent->run.cols);
+    sys_close(&slot->stdin_w);
+    sys_close(&slot->stdout_r);
+    sys_close(&slot->stderr_r);
+    slot->stdout_r = master;
+    slot->stdin_w = fcntl(master, F_DUPFD_CLOEXEC, 0);
+    sys_set_nonblock(master);
+    pipes->stdin_r = slave;
+    pipes->stdout_w = fcntl(slave, F_DUPFD_CLOEXEC, 0);
+    pipes->stderr_w = fcntl(slave, F_DUPFD_CLOEXEC, 0);
+    return slot->stdin_w >= 0 && pipes->stdout_w >= 0 && pipes->stderr_w >= 0;
+}
+
 static void join_fds(const struct slot *slot, const struct child_pipes *pipes,
                      int fds[PD_JOIN_COUNT])
 {
@@ -162,6 +185,7 @@ static void join_fds(const struct slot *slot, const struct child_pipes *pipes,
 static _Noreturn void child_main(const struct agent *agent, const struct slot *slot, const int *fds,
                                  const char *const *argv, const char *const *env)
 {
+    bool on_terminal = fds[PD_JOIN_STDIN] >= 0 && isatty(fds[PD_JOIN_STDIN]);
     struct pd_confine confine = agent->confine;
     sigset_t none;
     int result;
@@ -178,6 +202,8 @@ static _Noreturn void child_main(const struct agent *agent, const struct slot *s
                 strerror(-result));
         _exit(126);
     }
+    if (on_terminal) /* it leads a session of its own: this is the session's now */
+        ioctl(STDIN_FILENO, TIOCSCTTY, 0);
     execvpe(argv[0], (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)env);
     dprintf(STDERR_FILENO, "paddock: %s: %s\n", argv[0], strerror(errno));
     _exit(errno == ENOENT ? 127 : 126);
@@ -233,13 +259,15 @@ void slot_watch_output(struct agent *agent, struct slot *slot, bool on)
 }
 
 bool slot_launch(struct agent *agent, struct slot *slot, const char *const *argv,
-                 const char *const *env)
+                 const char *const *env, bool on_terminal)
 {
     struct child_pipes pipes;
     int fds[PD_JOIN_COUNT];
 
-    if (!make_pipes(slot, &pipes, false))
+    if (!(on_terminal ? make_terminal(agent, slot, &pipes) : make_pipes(slot, &pipes, false))) {
+        close_child_pipes(&pipes);
         return false;
+    }
     join_fds(slot, &pipes, fds);
     slot->prog = fork_into(agent, slot, fds, argv, env);
     close_child_pipes(&pipes);

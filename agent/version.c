@@ -62,7 +62,7 @@ static void begin(struct agent *agent, struct slot *slot)
     probe->len = 0;
     probe->has_line = false;
     lang_env(agent, lang, env, RUN_ENV_MAX);
-    if (!slot_launch(agent, slot, lang->version, env)) {
+    if (!slot_launch(agent, slot, lang->version, env, false)) {
         version_abandon(agent);
         probe->lang++;
         return;
