@@ -17,6 +17,7 @@
 #include "api/listener.h"
 #include "api/login.h"
 #include "api/metrics.h"
+#include "api/reference.h"
 #include "api/server.h"
 #include "api/stream.h"
 #include "api/viewer.h"
@@ -61,6 +62,9 @@ static const struct pd_route routes[] = {
     {PD_METHOD_DELETE, "/session", PD_SCOPE_ALL, pd_session_delete_handle},
     {PD_METHOD_POST, "/session/links", PD_SCOPE_ALL, pd_session_link_handle},
     {PD_METHOD_GET, "/metrics", PD_SCOPE_READ, pd_metrics_handle},
+    {PD_METHOD_GET, "/openapi.json", PD_SCOPE_OPEN, pd_openapi_handle},
+    {PD_METHOD_GET, "/docs", PD_SCOPE_OPEN, pd_docs_handle},
+    {PD_METHOD_GET, "/docs/{}", PD_SCOPE_OPEN, pd_docs_file_handle},
     {.path = NULL},
 };
 
@@ -265,6 +269,7 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
         .rules = {schema, config->languages, config->store},
         .sessions = pd_sessions_new(),
         .web = pd_web_new(),
+        .reference = pd_reference_new(),
         .hosts = {api->machine, api->host_names},
         .metrics = config->metrics,
         .healthy = config->healthy,
@@ -348,6 +353,7 @@ static void on_timer_closed(uv_handle_t *handle)
     pd_schema_free(api->execute_schema);
     pd_sessions_free(api->context.sessions);
     pd_web_free(api->context.web);
+    pd_reference_free(api->context.reference);
     free(api->host_names);
     free(api);
     if (closed)

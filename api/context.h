@@ -18,6 +18,8 @@ struct pd_web;
 
 #define PD_COOKIE_NAME_BYTES 16
 
+struct pd_reference;
+
 struct pd_api_context {
     struct pd_store *store;
     const struct pd_languages *languages;
@@ -25,6 +27,7 @@ struct pd_api_context {
     struct pd_dispatch *dispatch;
     struct pd_executions *executions; /* api/execution.h */
     struct pd_viewers *viewers;       /* api/viewer.h */
+    struct pd_reference *reference;
     struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
     struct pd_request_rules rules; /* of POST /execute */
     struct pd_sessions *sessions;

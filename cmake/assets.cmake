@@ -15,7 +15,8 @@ foreach(path ${ASSET_ATTACKS})
 endforeach()
 file(GLOB ASSET_FILES CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}
   ${PROJECT_SOURCE_DIR}/crds/*.yaml ${PROJECT_SOURCE_DIR}/conf/*.yaml ${PROJECT_SOURCE_DIR}/conf/*.json
-  ${PROJECT_SOURCE_DIR}/conf/schemas/*.yaml ${PROJECT_SOURCE_DIR}/api/schemas/*.yaml)
+  ${PROJECT_SOURCE_DIR}/conf/schemas/*.yaml ${PROJECT_SOURCE_DIR}/api/schemas/*.yaml
+  ${PROJECT_SOURCE_DIR}/api/reference/*)
 foreach(path ${ASSET_FILES})
   list(APPEND ASSET_ENTRIES "${path}=${PROJECT_SOURCE_DIR}/${path}")
 endforeach()
