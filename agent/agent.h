@@ -172,6 +172,8 @@ struct probe {
 
 struct agent {
     int epoll, signals, timer, hold_timer;
+    pid_t front;  /* on ECS: carries our frames over TLS (agent/ecs); else 0 */
+    bool leaving; /* the task is to stop */
     struct platform platform;
     struct pd_confine confine;
 

@@ -25,6 +25,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -32,6 +33,9 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#ifdef PD_AGENT_ECS
+#include "agent/ecs/ecs.h"
+#endif
 #include "agent/sys.h"
 
 #define EVENTS_AT_ONCE 32
@@ -100,6 +104,16 @@ static void on_child_end(struct agent *agent, const siginfo_t *info, const struc
         zygotes_on_exit(agent, info->si_pid);
 }
 
+/* On ECS the task may stop because its capacity is reclaimed, with some time to
+ * go: a run ends first, and its last words go out. On Docker somebody wants it gone. */
+static void leave_soon(struct agent *agent)
+{
+    if (agent->front == 0)
+        _exit(0);
+    agent->leaving = true;
+    kill(agent->front, SIGTERM);
+}
+
 static void on_signals(struct agent *agent)
 {
     struct signalfd_siginfo ignored;
@@ -108,7 +122,7 @@ static void on_signals(struct agent *agent)
 
     while (read(agent->signals, &ignored, sizeof ignored) > 0) {
         if (ignored.ssi_signo == SIGTERM && ignored.ssi_pid == 0)
-            _exit(0); /* the engine stops the container; a program in it has a pid */
+            leave_soon(agent); /* the engine stops the container; a program in it has a pid */
     }
     for (;;) {
         info.si_pid = 0;
@@ -179,6 +193,8 @@ static void settle(struct agent *agent)
     slots_refill(agent);
     version_poke(agent);
     hold_settle(agent);
+    if (agent->leaving && agent->run.state == RUN_NONE && agent->out_at == agent->out_len)
+        shutdown(STDOUT_FILENO, SHUT_WR); /* the front ends, then we */
 }
 
 static void set_up(struct agent *agent)
@@ -205,11 +221,17 @@ static void set_up(struct agent *agent)
     wire_init(agent);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct agent *agent = &the_agent;
     struct epoll_event events[EVENTS_AT_ONCE];
 
+#ifdef PD_AGENT_ECS
+    agent->front = ecs_begin(argc, argv);
+#else
+    (void)argc;
+    (void)argv;
+#endif
     set_up(agent);
     for (;;) {
         int n = epoll_wait(agent->epoll, events, EVENTS_AT_ONCE, -1);

@@ -26,6 +26,7 @@
 #include "api/keys.h"
 #include "api/kube_keep.h"
 #include "cli/loop_watch.h"
+#include "cli/ecs.h"
 #include "cli/options.h"
 #include "cli/redis_env.h"
 #include "cli/source_redis.h"
@@ -60,6 +61,7 @@ struct service {
     struct pd_redis *redis; /* NULL: no REDIS_URL */
     struct pd_source_redis *source_redis;
     struct pd_provider *docker;
+    struct pd_provider *ecs;
     struct pd_controller *controller;
     struct pd_api *api;
     uv_signal_t sigterm, sigint, sighup;
@@ -104,7 +106,10 @@ static void stop_step(void *arg)
         pd_api_close(PD_STEAL(service->api), stop_step, service);
     else if (service->controller)
         pd_controller_close(PD_STEAL(service->controller), true, stop_step, service);
-    else if (service->docker) {
+    else if (service->ecs) {
+        struct pd_provider *ecs = PD_STEAL(service->ecs);
+        ecs->ops->close(ecs, stop_step, service);
+    } else if (service->docker) {
         struct pd_provider *docker = PD_STEAL(service->docker);
         docker->ops->close(docker, stop_step, service);
     } else if (service->source_redis)
@@ -360,7 +365,14 @@ static int open_controller(struct service *service, struct pd_err *err)
         .metrics = service->metrics,
     };
 
-    if (pd_provider_docker_new(&service->loop, &docker, &service->docker, err) < 0)
+    bool ecs = service->options.provider == PD_PROVIDER_ECS;
+
+    if (pd_ecs_open(&service->loop, ecs, service->state.instance, service->state.dir, &service->ecs,
+                    err) < 0)
+        return err->kind;
+    config.ecs = service->ecs;
+    if ((!ecs || docker.host || access("/var/run/docker.sock", F_OK) == 0) &&
+        pd_provider_docker_new(&service->loop, &docker, &service->docker, err) < 0)
         return err->kind;
     config.docker = service->docker;
     service->controller = pd_controller_new(&config);
@@ -521,12 +533,6 @@ int pd_serve_main(int argc, char **argv)
         fputs(pd_options_help, stdout);
         pd_options_fini(&service.options);
         return 0;
-    }
-    if (service.options.provider == PD_PROVIDER_ECS) {
-        fputs("paddock serve: the ECS provider is not built yet; use: paddock serve docker\n",
-              stderr);
-        pd_options_fini(&service.options);
-        return 1;
     }
     pd_log_level_set(service.options.log_level);
     pd_log_format_set(service.options.log_format);

@@ -17,6 +17,26 @@ add_custom_command(
   VERBATIM)
 add_custom_target(pd_agent ALL DEPENDS ${AGENT_BINARY})
 
+# The same agent for ECS tasks, with a front that speaks TLS (agent/ecs). Debian's
+# BearSSL needs nothing of a C library but what agent/ecs/fortify.c adds to musl.
+find_library(BEARSSL_STATIC NAMES libbearssl.a REQUIRED)
+file(GLOB AGENT_ECS_SOURCES CONFIGURE_DEPENDS agent/ecs/*.c)
+file(GLOB AGENT_ECS_HEADERS CONFIGURE_DEPENDS agent/ecs/*.h)
+set(AGENT_ECS_BINARY ${CMAKE_BINARY_DIR}/paddock-agent-ecs)
+add_custom_command(
+  OUTPUT ${AGENT_ECS_BINARY}
+  COMMAND ${MUSL_GCC} -std=gnu11 -static -O2 -ffunction-sections -fdata-sections -Wl,--gc-sections -s
+    -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2
+    -Wimplicit-fallthrough -Wvla -Wundef -Werror -D_GNU_SOURCE -DPD_AGENT_ECS
+    -fstack-protector-strong -U_FORTIFY_SOURCE
+    -I${PROJECT_SOURCE_DIR} -idirafter /usr/include -idirafter /usr/include/${MULTIARCH}
+    -o ${AGENT_ECS_BINARY} ${AGENT_SOURCES} ${AGENT_ECS_SOURCES} ${PROJECT_SOURCE_DIR}/common/proto.c
+    ${BEARSSL_STATIC}
+  DEPENDS ${AGENT_SOURCES} ${AGENT_HEADERS} ${AGENT_ECS_SOURCES} ${AGENT_ECS_HEADERS}
+    common/proto.c common/proto.h
+  VERBATIM)
+add_custom_target(pd_agent_ecs ALL DEPENDS ${AGENT_ECS_BINARY})
+
 # What a Python zygote loads (agent/pdspare): no library linked, so that it fits
 # into an interpreter of either C library.
 set(PDSPARE ${CMAKE_BINARY_DIR}/pdspare.so)

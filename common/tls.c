@@ -3,15 +3,20 @@
 #include <arpa/inet.h>
 #include <limits.h>
 #include <openssl/err.h>
+#include <openssl/sha.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <string.h>
 
 #include "common/mem.h"
+#include "common/tls_identity.h"
 
 struct pd_tls {
     SSL *ssl;
     BIO *in;  /* protected bytes that came; the session's */
     BIO *out; /* protected bytes to be sent; the session's */
+    bool is_pinned;
+    unsigned char pin[PD_TLS_PIN_BYTES]; /* the peer's key's, wanted or seen */
 };
 
 /* The newest reason on OpenSSL's queue, which is empty afterwards. */
@@ -165,6 +170,54 @@ void pd_tls_end(struct pd_tls *tls)
 }
 
 /* ---- both sides ---- */
+
+/* ---- pinned peers ---- */
+
+/* Instead of authorities, names and dates: the key, and nothing else. */
+static int check_pin(X509_STORE_CTX *store, void *arg)
+{
+    struct pd_tls *tls = arg;
+    X509 *certificate = X509_STORE_CTX_get0_cert(store);
+    unsigned char pin[PD_TLS_PIN_BYTES], *der = NULL;
+    int len = certificate ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der) : -1;
+
+    if (len > 0)
+        SHA256(der, (size_t)len, pin);
+    OPENSSL_free(der);
+    if (len <= 0 || (tls->is_pinned && CRYPTO_memcmp(pin, tls->pin, sizeof pin) != 0)) {
+        X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
+        return 0;
+    }
+    memcpy(tls->pin, pin, sizeof pin);
+    return 1;
+}
+
+struct pd_tls *pd_tls_new_pinned(const struct pd_tls_identity *identity, const unsigned char *pin)
+{
+    SSL_CTX *ctx = ctx_new(TLS_client_method());
+    struct pd_tls *tls;
+
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    if (SSL_CTX_use_certificate(ctx, identity->certificate) != 1 ||
+        SSL_CTX_use_PrivateKey(ctx, identity->key) != 1)
+        abort();
+    tls = session_new(ctx);
+    if (pin) {
+        memcpy(tls->pin, pin, sizeof tls->pin);
+        tls->is_pinned = true;
+    }
+    SSL_CTX_set_cert_verify_callback(ctx, check_pin, tls);
+    SSL_CTX_free(ctx); /* the session keeps a reference */
+    SSL_set_connect_state(tls->ssl);
+    return tls;
+}
+
+void pd_tls_pin(const struct pd_tls *tls, unsigned char out[static PD_TLS_PIN_BYTES])
+{
+    memcpy(out, tls->pin, PD_TLS_PIN_BYTES);
+}
+
+/* ---- sessions ---- */
 
 void pd_tls_free(struct pd_tls *tls)
 {

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "common/err.h"
+#include "common/secret.h"
 
 /* One record's payload: pd_tls_read never gives more at once. */
 #define PD_TLS_RECORD_BYTES_MAX (16u * 1024)
@@ -39,6 +40,31 @@ void pd_tls_server_free(struct pd_tls_server *server);
 struct pd_tls *pd_tls_accept(struct pd_tls_server *server);
 /* Tell the peer that no more will come (close_notify). */
 void pd_tls_end(struct pd_tls *tls);
+
+/* ---- peers known by their keys alone: the agents of ECS tasks ---- */
+
+#define PD_TLS_PIN_BYTES 32   /* SHA-256 of a peer's key (SubjectPublicKeyInfo, DER) */
+#define PD_TLS_POINT_BYTES 65 /* a key of P-256, uncompressed */
+
+/* Our own key, and a certificate that says nothing but it. */
+struct pd_tls_identity;
+
+struct pd_tls_identity *pd_tls_identity_make(void);
+/* From PEM (PKCS #8, P-256). PD_INVALID: it is none. */
+int pd_tls_identity_parse(const char *pem, size_t len, struct pd_tls_identity **ret_identity,
+                          struct pd_err *err) __attribute__((warn_unused_result));
+/* To PEM, for a file that nobody else reads. */
+struct pd_secret pd_tls_identity_pem(const struct pd_tls_identity *identity);
+void pd_tls_identity_point(const struct pd_tls_identity *identity,
+                           unsigned char out[static PD_TLS_POINT_BYTES]);
+void pd_tls_identity_free(struct pd_tls_identity *identity); /* NULL is fine */
+
+/* A session as that identity with a peer whose key has this pin, or any key where
+ * `pin` is NULL: then pd_tls_pin tells which it was, once open. */
+struct pd_tls *pd_tls_new_pinned(const struct pd_tls_identity *identity, const unsigned char *pin);
+void pd_tls_pin(const struct pd_tls *tls, unsigned char out[static PD_TLS_PIN_BYTES]);
+
+/* ---- sessions ---- */
 
 /* Go on with the handshake, as far as what was fed allows; the first call
  * begins it. 0, whether or not it is done (pd_tls_is_open); PD_DENIED: the peer

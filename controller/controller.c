@@ -190,6 +190,18 @@ static void on_provider_down(struct pd_provider_state *at, const char *reason)
     enqueue_pools_of(at);
 }
 
+/* Its platform takes it away soon: a run in it may end, none begins any more. */
+static void retire(struct pd_controller *controller, struct pd_sandbox *sandbox, const char *reason)
+{
+    if (sandbox->recycle || sandbox->phase == PD_SANDBOX_TERMINATING)
+        return;
+    sandbox->recycle = true;
+    pd_strcpy(sandbox->reason, sizeof sandbox->reason, reason[0] ? reason : "it is taken away");
+    pd_log(PD_LOG_INFO, "controller", "sandbox is taken away", "pool", sandbox->pool, "id",
+           sandbox->id, "reason", sandbox->reason, NULL);
+    pd_controller_enqueue(controller, sandbox->pool);
+}
+
 static void on_provider_changed(struct pd_provider_state *at, const struct pd_provider_event *event)
 {
     struct pd_controller *controller = at->controller;
@@ -200,6 +212,8 @@ static void on_provider_changed(struct pd_provider_state *at, const struct pd_pr
         pd_expect_met(controller->expect, event->id, PD_EXPECT_APPEAR);
         if (event->dead && sandbox->provider_id[0])
             pd_life_dead(sandbox, event->reason);
+        else if (event->leaving)
+            retire(controller, sandbox, event->reason);
     } else if (event->id[0] == '\0' ||
                (!event->dead && !pd_expect_is_pending(controller->expect, event->id,
                                                       PD_EXPECT_VANISH, controller->now()))) {

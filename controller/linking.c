@@ -4,6 +4,7 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "controller/decide.h"
 #include "controller/state.h"
 
 #define LINK_TIMEOUT_MS (20 * 1000)
@@ -240,11 +241,19 @@ static void on_stream(void *arg, const struct pd_err *err, struct pd_stream *str
     pd_op_free(op);
 }
 
+/* A container that was created runs; a task that was created has yet to start. */
+static int64_t link_timeout_ms(const struct pd_sandbox_state *state)
+{
+    enum pd_provider_kind kind = pd_life_pool(state)->spec->provider;
+
+    return kind == PD_PROVIDER_ECS ? pd_start_deadline_ms(kind) : LINK_TIMEOUT_MS;
+}
+
 void pd_linking_ask(struct pd_sandbox_state *state)
 {
     struct pd_provider *provider = state->at->provider;
     struct pd_err err = {0};
-    struct pd_op *op = pd_op_ask(state, PD_OP_LINK, LINK_TIMEOUT_MS);
+    struct pd_op *op = pd_op_ask(state, PD_OP_LINK, link_timeout_ms(state));
 
     if (provider->ops->link(provider, state->sandbox->provider_id, on_stream, op, &err) < 0) {
         pd_op_free(op);

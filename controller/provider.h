@@ -40,6 +40,7 @@ struct pd_provider_event {
     char pool[PD_POOL_NAME_MAX];  /* changed: whose */
     char id[PD_SANDBOX_ID_MAX];   /* changed: which, "" when unknown */
     bool dead;                    /* changed: it has ended */
+    bool leaving;                 /* changed: it will end soon, whatever we do; no new run */
     char reason[PD_REASON_MAX];
 };
 

@@ -3,7 +3,7 @@
 # shellcheck disable=SC2034
 
 BUILD_PACKAGES=(
-    gcc libc6-dev cmake ninja-build pkg-config musl-tools linux-libc-dev
+    gcc libc6-dev cmake ninja-build pkg-config musl-tools linux-libc-dev libbearssl-dev
     libuv1-dev libcurl4-openssl-dev
     libyaml-dev libjansson-dev libssl-dev libcmocka-dev libsqlite3-dev libhiredis-dev libwslay-dev
 )

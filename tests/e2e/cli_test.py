@@ -40,11 +40,13 @@ class Command(unittest.TestCase):
                 self.assertEqual(done.returncode, 2, done.stdout)
                 self.assertIn(named, done.stdout)
 
-    def test_ecs_says_that_it_is_not_there(self):
+    def test_ecs_without_a_region_says_so(self):
         for words, env in ((["serve", "ecs"], {}), (["serve"], {"SANDBOX_PROVIDER": "ecs"})):
-            done = run(*words, env=env)
-            self.assertNotEqual(done.returncode, 0)
-            self.assertIn("not built yet", done.stdout)
+            with tempfile.TemporaryDirectory() as folder:
+                done = run(*words, "--state-dir", folder + "/state", "--listen", "127.0.0.1:0",
+                           "--kube-listen", "off", env=dict(env, HOME=folder))
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn("set AWS_REGION", done.stdout)
 
     def test_broken_configuration_is_refused_with_its_line(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,44 @@
+/* Making tasks: RunTask for up to ten sandboxes of one pool at once, with a
+ * clientToken chosen before the call, so that asking again makes no more of them.
+ *
+ * Where there is no capacity the next attempt goes elsewhere: to the next of the
+ * pool's capacity providers, then to one subnet after another. */
+#ifndef PD_CONTROLLER_ECS_RUN_H
+#define PD_CONTROLLER_ECS_RUN_H
+
+#include <uv.h>
+
+#include "common/pool.h"
+#include "controller/ecs_book.h"
+#include "controller/ecs_client.h"
+#include "controller/provider.h"
+
+#define PD_ECS_BATCH_MAX 10
+#define PD_ECS_CREATES_MAX 10000
+
+/* What RunTask is told besides the spec. */
+struct pd_ecs_launch {
+    const char *definition; /* ARN, or family */
+    const char *cluster;
+    const struct pd_strings *subnets;
+    const struct pd_strings *security_groups;
+    bool public_address;
+};
+
+struct pd_ecs_run;
+
+/* The client and the book outlive it. */
+struct pd_ecs_run *pd_ecs_run_new(uv_loop_t *loop, struct pd_ecs_client *client,
+                                  struct pd_ecs_book *book, const char *instance,
+                                  const char *started_by);
+/* After the client has been closed. `closed` fires once from the loop. */
+void pd_ecs_run_close(struct pd_ecs_run *run, void (*closed)(void *arg), void *arg);
+
+/* As pd_provider_ops.create. The launch is copied. */
+int pd_ecs_run_create(struct pd_ecs_run *run, const struct pd_pool_spec *spec,
+                      const struct pd_ecs_launch *launch, const char *id, pd_provider_create_cb cb,
+                      void *arg, struct pd_err *err);
+/* Whether tasks with this token may still be told to somebody who waits. */
+bool pd_ecs_run_is_open(const struct pd_ecs_run *run, const char *token);
+
+#endif
