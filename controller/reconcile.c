@@ -13,6 +13,9 @@ static const int64_t start_guess_ms[] = {
     [PD_PROVIDER_ECS] = 60 * 1000,
 };
 
+/* An image may be large and its registry slow. */
+#define PREPARE_TIMEOUT_MS (15 * 60 * 1000)
+
 /* How long a run that was passed over is taken to wait still. */
 #define REFUSAL_COUNTS_MS 200
 
@@ -137,24 +140,29 @@ static struct pd_view view_of(struct pd_controller *controller, struct pd_pool *
 
 /* ---- act: prepare and create ---- */
 
+static void prepare_failed(struct pd_controller *controller, struct pd_pool *pool,
+                           const struct pd_err *err)
+{
+    pd_log(PD_LOG_WARN, "controller", "pool not prepared, will try again", "pool", pool->spec->name,
+           "err", err->msg, NULL);
+    pd_growth_failed(&pd_pool_state_of(pool)->growth, err->kind, err->msg, controller->now(),
+                     (uint64_t)(uintptr_t)pool);
+    pd_report_failure(controller, pool, NULL, "NotPrepared", err->msg);
+}
+
 static void on_prepared(void *arg, const struct pd_err *err)
 {
     struct pd_op *op = arg;
     struct pd_controller *controller = op->controller;
     struct pd_pool *pool = controller ? pd_store_pool(controller->store, op->id) : NULL;
+    struct pd_pool_state *state = pool ? pd_pool_state_of(pool) : NULL;
 
-    if (pool) {
-        struct pd_pool_state *state = pd_pool_state_of(pool);
+    if (state && state->preparing && op->serial == state->prepare_serial) {
         state->preparing = false;
-        if (!err) {
+        if (!err)
             pd_strcpy(state->ready_hash, sizeof state->ready_hash, op->hash);
-        } else if (strcmp(op->hash, pool->spec->template_hash) == 0) {
-            pd_log(PD_LOG_WARN, "controller", "pool not prepared, will try again", "pool", op->id,
-                   "err", err->msg, NULL);
-            pd_growth_failed(&state->growth, err->kind, err->msg, controller->now(),
-                             (uint64_t)(uintptr_t)pool);
-            pd_report_failure(controller, pool, NULL, "NotPrepared", err->msg);
-        }
+        else if (strcmp(op->hash, pool->spec->template_hash) == 0)
+            prepare_failed(controller, pool, err);
         pd_controller_enqueue(controller, op->id);
     }
     pd_op_free(op);
@@ -168,9 +176,28 @@ static void prepare(struct pd_controller *controller, struct pd_pool *pool)
     struct pd_err err = {0};
 
     pd_strcpy(op->hash, sizeof op->hash, pool->spec->template_hash);
+    op->serial = ++state->prepare_serial;
     state->preparing = true;
+    state->prepare_until = pd_time_add_ms(controller->now(), PREPARE_TIMEOUT_MS);
     if (at->provider->ops->ensure_ready(at->provider, pool->spec, on_prepared, op, &err) < 0)
         on_prepared(op, &err);
+}
+
+/* No answer in time: it is asked again, after the pause of a failure. */
+static void give_up_preparing(struct pd_controller *controller, struct pd_pool *pool)
+{
+    struct pd_pool_state *state = pd_pool_state_of(pool);
+    struct pd_err err;
+
+    if (!state->preparing)
+        return;
+    if (pd_time_before(controller->now(), state->prepare_until)) {
+        pd_controller_enqueue_at(controller, pool->spec->name, state->prepare_until);
+        return;
+    }
+    state->preparing = false;
+    pd_err_set(&err, PD_TIMEOUT, "the provider did not get the template ready in time");
+    prepare_failed(controller, pool, &err);
 }
 
 static void create(struct pd_controller *controller, struct pd_pool *pool,
@@ -283,6 +310,7 @@ void pd_reconcile_pool(struct pd_controller *controller, const char *name)
     pd_peak_set_window(&state->needed, pool->spec->scale_down_after_ms, now);
     pd_peak_note(&state->in_use, now, count_claimed(controller->store, name));
     note_deletion(pool, now);
+    give_up_preparing(controller, pool);
     view = view_of(controller, pool, now);
     pd_decide(pool->spec, &view, now, &plan);
     pd_refill_missing(&state->refill, plan.wanted - plan.status.ready - plan.status.claimed);

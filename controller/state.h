@@ -58,6 +58,8 @@ struct pd_pool_state {
     char ready_hash[PD_TEMPLATE_HASH_BYTES]; /* the template that the provider is ready for */
     char hello_hash[PD_TEMPLATE_HASH_BYTES]; /* the template that pd_pool.hello speaks of */
     bool preparing;
+    unsigned prepare_serial;      /* answers to given-up questions are not heard */
+    struct pd_time prepare_until; /* given up then */
     int short_lives;              /* generations in a row that died as soon as they were ready */
     struct pd_time short_life_at; /* the last of them */
     struct pd_refill refill;

@@ -9,15 +9,14 @@
 #include "common/mem.h"
 #include "common/proto.h"
 
-enum verdict { WELL, FAIL, LATE, SILENT };
-
 struct provider_sim_call {
     struct provider_sim_call *next;
     enum provider_sim_op op;
-    enum verdict verdict;
+    enum provider_sim_verdict verdict;
     struct pd_time effect_at;
     struct pd_time answer_at;
     bool took_effect;
+    bool orphan;                 /* nobody hears the answer */
     struct pd_err err;           /* of the effect */
     char id[PD_PROVIDER_ID_MAX]; /* the sandbox's or the provider's */
     char pool[PD_POOL_NAME_MAX];
@@ -368,6 +367,20 @@ void provider_sim_set_down(struct provider_sim *sim, bool down, bool dead)
 
 /* ---- calls ---- */
 
+static enum provider_sim_verdict verdict_of(struct provider_sim *sim,
+                                            const struct provider_sim_fault *fault)
+{
+    enum provider_sim_verdict verdict = sim->next_verdict;
+
+    sim->next_verdict = PROVIDER_SIM_CHANCE;
+    if (verdict != PROVIDER_SIM_CHANCE)
+        return verdict;
+    return chance(sim, fault->fail_percent)     ? PROVIDER_SIM_FAIL
+           : chance(sim, fault->late_percent)   ? PROVIDER_SIM_LATE
+           : chance(sim, fault->silent_percent) ? PROVIDER_SIM_SILENT
+                                                : PROVIDER_SIM_WELL;
+}
+
 static int call_new(struct provider_sim *sim, enum provider_sim_op op, const char *id, void *arg,
                     struct provider_sim_call **ret_call, struct pd_err *err)
 {
@@ -382,10 +395,7 @@ static int call_new(struct provider_sim *sim, enum provider_sim_op op, const cha
     call = PD_NEW(struct provider_sim_call);
     call->op = op;
     call->arg = arg;
-    call->verdict = chance(sim, fault->fail_percent)     ? FAIL
-                    : chance(sim, fault->late_percent)   ? LATE
-                    : chance(sim, fault->silent_percent) ? SILENT
-                                                         : WELL;
+    call->verdict = verdict_of(sim, fault);
     call->effect_at = pd_time_add_ms(sim->now(), dice(sim, slow_ms));
     call->answer_at = pd_time_add_ms(call->effect_at, dice(sim, slow_ms));
     pd_strcpy(call->id, sizeof call->id, id);
@@ -430,7 +440,7 @@ static void take_effect(struct provider_sim *sim, struct provider_sim_call *call
     call->took_effect = true;
     if (sim->down) {
         pd_err_set(&call->err, PD_UNAVAILABLE, "the engine does not answer");
-    } else if (call->verdict == FAIL) {
+    } else if (call->verdict == PROVIDER_SIM_FAIL) {
         int kind = sim->faults[call->op].kind;
         pd_err_set(&call->err, kind ? kind : PD_INTERNAL, "it failed");
     } else if (call->op == PROVIDER_SIM_CREATE) {
@@ -440,7 +450,7 @@ static void take_effect(struct provider_sim *sim, struct provider_sim_call *call
     } else if (call->op == PROVIDER_SIM_DESTROY) {
         take_effect_destroy(sim, call);
     }
-    if (call->verdict == LATE && !call->err.kind)
+    if (call->verdict == PROVIDER_SIM_LATE && !call->err.kind)
         pd_err_set(&call->err, PD_TIMEOUT, "no answer in time");
 }
 
@@ -462,6 +472,10 @@ static void answer(struct provider_sim *sim, struct provider_sim_call *call)
     const struct pd_err *err = call->err.kind ? &call->err : NULL;
     struct provider_sim_instance *instance;
 
+    if (call->orphan)
+        return;
+    if (call->verdict == PROVIDER_SIM_DIE && sim->on_die)
+        sim->on_die(sim->on_die_arg); /* need not come back */
     switch (call->op) {
     case PROVIDER_SIM_CREATE:
         instance = by_id(sim, call->id);
@@ -498,7 +512,7 @@ static struct pd_time call_due(const struct provider_sim_call *call)
 
 static bool call_waits(const struct provider_sim_call *call)
 {
-    return !(call->took_effect && call->verdict == SILENT);
+    return !(call->took_effect && call->verdict == PROVIDER_SIM_SILENT);
 }
 
 static bool run_calls(struct provider_sim *sim)
@@ -517,6 +531,18 @@ static bool run_calls(struct provider_sim *sim)
         return true;
     }
     return false;
+}
+
+void provider_sim_orphan(struct provider_sim *sim, uv_loop_t *loop)
+{
+    for (struct provider_sim_call *call = sim->pending; call; call = call->next)
+        call->orphan = true;
+    for (size_t i = 0; i < sim->count; i++)
+        sim->instances[i]->stream = NULL;
+    sim->streams = NULL; /* they went with their loop */
+    sim->event_cb = NULL;
+    sim->next_verdict = PROVIDER_SIM_CHANCE;
+    sim->loop = loop;
 }
 
 bool provider_sim_run(struct provider_sim *sim)

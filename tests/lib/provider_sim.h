@@ -25,6 +25,16 @@ enum provider_sim_op {
     PROVIDER_SIM_OPS,
 };
 
+/* What becomes of one call. */
+enum provider_sim_verdict {
+    PROVIDER_SIM_CHANCE, /* whatever the faults make of it */
+    PROVIDER_SIM_WELL,
+    PROVIDER_SIM_FAIL,   /* fails without effect */
+    PROVIDER_SIM_LATE,   /* takes effect, but is answered with a failure */
+    PROVIDER_SIM_SILENT, /* takes effect, but is never answered (until close) */
+    PROVIDER_SIM_DIE,    /* takes effect; when it is to be answered, on_die is called */
+};
+
 /* How an operation behaves; all zeros: at once and well. Percentages are of calls. */
 struct provider_sim_fault {
     int64_t slow_ms;    /* up to so much until it takes effect, and again until it is answered */
@@ -66,6 +76,11 @@ struct provider_sim {
     unsigned created; /* ever */
     unsigned calls[PROVIDER_SIM_OPS];
 
+    enum provider_sim_verdict
+        next_verdict;          /* of the next call, once; PROVIDER_SIM_CHANCE: by faults */
+    void (*on_die)(void *arg); /* instead of an answer: PROVIDER_SIM_DIE */
+    void *on_die_arg;
+
     struct provider_sim_call *pending;
     struct provider_sim_stream *streams;
     bool announce_due;
@@ -76,6 +91,10 @@ struct provider_sim {
 struct provider_sim *provider_sim_new(uv_loop_t *loop, struct pd_time (*now)(void), uint64_t seed);
 /* Every call still pending is answered with PD_CANCELED. */
 void provider_sim_free(struct provider_sim *sim);
+
+/* Who had called is no more, without a word: what is under way takes effect and
+ * is answered to nobody; `loop` is the next one's. */
+void provider_sim_orphan(struct provider_sim *sim, uv_loop_t *loop);
 
 /* Do what is due; true when anything was. */
 bool provider_sim_run(struct provider_sim *sim);
