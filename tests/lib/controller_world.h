@@ -35,9 +35,10 @@ struct world {
     struct pd_controller *controller;
     struct provider_sim *sim;
     struct pd_provider *provider; /* what the controller gets: the sim, or what stands before it */
-    struct pd_pool_spec *spec; /* of the pool "p" */
+    struct pd_pool_spec *spec;    /* of the pool "p" */
     struct pd_languages languages;
     char claims[CLAIMS_MAX][PD_SANDBOX_ID_MAX];
+    bool harmed[CLAIMS_MAX]; /* the test itself has ended it, or cut its link */
     size_t n_claims;
     uint64_t random;
     bool closed;
@@ -197,9 +198,32 @@ static inline bool claim(struct world *world, const char *key)
     struct pd_sandbox *sandbox =
         world->n_claims < CLAIMS_MAX ? pd_store_claim(world->store, "p", "python", key) : NULL;
 
-    if (sandbox)
+    if (sandbox) {
+        world->harmed[world->n_claims] = false;
         pd_strcpy(world->claims[world->n_claims++], PD_SANDBOX_ID_MAX, sandbox->id);
+    }
     return sandbox != NULL;
+}
+
+/* The test is about to harm this instance, or with -1 all of them. */
+static inline void note_harm(struct world *world, int at)
+{
+    for (size_t i = 0; i < world->n_claims; i++) {
+        if (at < 0 || strcmp(world->claims[i], world->sim->instances[at]->instance.id) == 0)
+            world->harmed[i] = true;
+    }
+}
+
+/* What nobody harmed still has its run in it: scaling, rolling and the rest let
+ * it finish. */
+static inline void assert_claims_kept(struct world *world)
+{
+    for (size_t i = 0; i < world->n_claims; i++) {
+        const struct pd_sandbox *sandbox = pd_store_sandbox(world->store, world->claims[i]);
+        if (!world->harmed[i] && (!sandbox || sandbox->phase != PD_SANDBOX_CLAIMED))
+            fail_msg("%s was taken from under its run: %s", world->claims[i],
+                     sandbox ? sandbox->reason : "it is gone");
+    }
 }
 
 static inline void release(struct world *world, size_t i, bool usable)
@@ -211,6 +235,7 @@ static inline void release(struct world *world, size_t i, bool usable)
         world->sim->instances[instance->index]->runs++;
     pd_store_release(world->store, world->claims[i], usable, usable ? NULL : "its run was lost");
     memmove(world->claims[i], world->claims[world->n_claims - 1], PD_SANDBOX_ID_MAX);
+    world->harmed[i] = world->harmed[world->n_claims - 1];
     world->n_claims--;
 }
 

@@ -149,6 +149,14 @@ mutate "a deleted pool does not drain" \
     's/pd_census_destroy(census, entry, PD_WHY_POOL_GONE);/;/'
 mutate "a deleted pool goes before its runs" \
     's/census->plan->drained = existing(census) == 0;/census->plan->drained = true;/'
+mutate "a drain has no deadline" \
+    's/bool overdue = drain_is_overdue(census);/bool overdue = false;/'
+mutate "a drain lets no run finish" \
+    's/bool overdue = drain_is_overdue(census);/bool overdue = true;/'
+mutate "a drain may take as long as a run" \
+    's/return spec->run.max_timeout_ms < PD_DRAIN_MS_MAX ? .*/return spec->run.max_timeout_ms;/'
+mutate "a drain makes sandboxes" \
+    's/^        drain(&census);/        plan_size(\&census);/'
 mutate "counts spent ones as ready" \
     's/member->phase == PD_SANDBOX_WARM \&\& !ends;/member->phase == PD_SANDBOX_WARM;/'
 

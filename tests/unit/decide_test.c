@@ -335,7 +335,27 @@ static void test_table(void **state)
     assert_int_equal(wrong, 0);
 }
 
+static void test_a_drain_is_bounded(void **state)
+{
+    struct pd_pool_spec spec = {.run = {.max_timeout_ms = 60000}};
+
+    (void)state;
+    assert_int_equal(pd_drain_deadline_ms(&spec), 60000);
+    spec.run.max_timeout_ms = 168 * 3600 * 1000;
+    assert_int_equal(pd_drain_deadline_ms(&spec), 10 * 60 * 1000);
+}
+
 /* ---- wake-ups and status ---- */
+
+static void test_wakes_at_the_drain_deadline(void **state)
+{
+    struct row row = {.members = "C!", .deleting = true, .drain_ms = 20000};
+    struct pd_plan plan;
+
+    (void)state;
+    decide_row(&row, &plan);
+    assert_int_equal(plan.wake.ns / PD_NS_PER_MS, NOW_MS + 40000);
+}
 
 static void test_wakes_when_a_start_is_overdue(void **state)
 {
@@ -1009,6 +1029,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
+        cmocka_unit_test(test_a_drain_is_bounded),
+        cmocka_unit_test(test_wakes_at_the_drain_deadline),
         cmocka_unit_test(test_wakes_when_a_start_is_overdue),
         cmocka_unit_test(test_wakes_when_the_pause_is_over),
         cmocka_unit_test(test_wakes_before_the_age_is_reached),

@@ -711,7 +711,7 @@ static void random_faults(struct world *world)
             .late_percent = gentle ? 0 : dice(world, 20),
             .silent_percent = gentle ? 0 : dice(world, 5),
             .refuse_percent = dice(world, 10),
-            .kind = dice(world, 2) ? PD_UNAVAILABLE : 0,
+            .kind = (const int[]){0, PD_UNAVAILABLE, PD_LIMIT}[dice(world, 3)],
         };
     }
     world->sim->lose_event_percent = dice(world, 50);
@@ -719,25 +719,34 @@ static void random_faults(struct world *world)
     world->sim->stillborn_percent = dice(world, 10);
 }
 
+static void harm(struct world *world, int what, size_t at)
+{
+    note_harm(world, (int)at);
+    if (what == 0)
+        provider_sim_kill(world->sim, at);
+    else if (what == 1)
+        provider_sim_vanish(world->sim, at);
+    else
+        provider_sim_break_link(world->sim, at);
+}
+
 static void random_event(struct world *world)
 {
     int what = dice(world, 100);
     size_t any = world->sim->count > 0 ? (size_t)dice(world, (int)world->sim->count) : 0;
 
-    if (what < 30)
+    if (what < 30) {
         claim(world, dice(world, 2) ? "ours" : "theirs");
-    else if (what < 60 && world->n_claims > 0)
+    } else if (what < 60 && world->n_claims > 0) {
         release(world, (size_t)dice(world, (int)world->n_claims), dice(world, 8) != 0);
-    else if (what < 65 && world->sim->count > 0)
-        provider_sim_kill(world->sim, any);
-    else if (what < 68 && world->sim->count > 0)
-        provider_sim_vanish(world->sim, any);
-    else if (what < 72 && world->sim->count > 0)
-        provider_sim_break_link(world->sim, any);
-    else if (what < 75)
+    } else if (what < 72 && world->sim->count > 0) {
+        harm(world, what < 65 ? 0 : what < 68 ? 1 : 2, any);
+    } else if (what < 75) {
+        note_harm(world, -1);
         provider_sim_set_down(world->sim, !world->sim->down, dice(world, 3) == 0);
-    else if (what < 80)
+    } else if (what < 80) {
         replace_spec(world, dice(world, 2) ? "aaaa" : "bbbb", dice(world, 4), 4 + dice(world, 3));
+    }
 }
 
 static void calm_down(struct world *world)
@@ -772,6 +781,7 @@ static void test_random_histories_end_well(void **state)
             random_event(&world);
             advance(&world, dice(&world, 3000));
             assert_within(&world, 7 + world.n_claims);
+            assert_claims_kept(&world);
         }
         calm_down(&world);
         if (world.sim->count != 2 || status(&world)->ready != 2)
@@ -808,6 +818,102 @@ static void test_killed_at_any_instant_nothing_leaks(void **state)
     }
 }
 
+/* ---- two sources ---- */
+
+struct source {
+    const char *name;
+    char hash[8];
+    int min, max;
+    bool declares;
+};
+
+static void source_put(struct world *world, struct source *source)
+{
+    struct pd_pool_spec *spec = spec_new("p", source->hash);
+    struct pd_err err;
+    bool lost;
+
+    spec->min_size = source->min;
+    spec->max_size = source->max;
+    lost = pd_store_pool_put(world->store, spec, source->name, &err) < 0;
+    pd_store_pool_set_rival(world->store, "p", source->name, lost);
+    pd_pool_spec_unref(spec);
+}
+
+static void source_act(struct world *world, struct source *source)
+{
+    struct pd_err err;
+
+    if (source->declares && dice(world, 3) == 0) {
+        source->declares = false;
+        pd_store_pool_set_rival(world->store, "p", source->name, false);
+        pd_store_pool_delete(world->store, "p", source->name, &err);
+        return;
+    }
+    source->declares = true;
+    snprintf(source->hash, sizeof source->hash, "%s%d", source->name, dice(world, 3));
+    source->min = dice(world, 4);
+    source->max = source->min + 1 + dice(world, 3);
+    source_put(world, source);
+}
+
+/* Whose the pool is, its spec is in force; a conflict is said while there is one. */
+static void check_owner(struct world *world, const struct source *sources)
+{
+    const struct pd_pool *pool = pd_store_pool(world->store, "p");
+
+    for (size_t i = 0; pool && !pool->deleting && i < 2; i++) {
+        const struct source *source = &sources[i];
+        const struct source *other = &sources[1 - i];
+        if (strcmp(pool->source, source->name) != 0)
+            continue;
+        assert_true(source->declares);
+        assert_string_equal(pool->spec->template_hash, source->hash);
+        assert_int_equal(pool->spec->min_size, source->min);
+        assert_int_equal(pool->conflict[0] != '\0', other->declares);
+    }
+}
+
+/* Two sources want the pool, each in its way, and both change their minds. The
+ * first to come has it until it gives it up; then the other one does. */
+static void test_two_sources_share_no_pool(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < HISTORIES; seed++) {
+        struct source sources[] = {{.name = "A"}, {.name = "B"}};
+        struct world world;
+
+        open_world(&world, seed);
+        random_faults(&world);
+        pd_store_pool_delete(world.store, "p", "test", NULL);
+        for (int step = 0; step < STEPS; step++) {
+            source_act(&world, &sources[dice(&world, 2)]);
+            if (dice(&world, 2))
+                claim(&world, "k");
+            else if (world.n_claims > 0)
+                release(&world, 0, true);
+            advance(&world, dice(&world, 4000));
+            if (!pd_store_pool(world.store, "p")) /* as sources do when it has gone */
+                for (size_t i = 0; i < 2; i++)
+                    if (sources[i].declares)
+                        source_put(&world, &sources[i]);
+            check_owner(&world, sources);
+        }
+        while (world.n_claims > 0)
+            release(&world, 0, true);
+        memset(world.sim->faults, 0, sizeof world.sim->faults);
+        for (size_t i = 0; i < 2; i++) {
+            sources[i].declares = false;
+            pd_store_pool_delete(world.store, "p", sources[i].name, NULL);
+        }
+        pd_store_pool_delete(world.store, "p", "test", NULL);
+        advance(&world, 20 * 60 * 1000);
+        assert_null(pd_store_pool(world.store, "p"));
+        assert_int_equal(world.sim->count, 0);
+        close_world(&world);
+    }
+}
+
 /* Without crashes, maxSize holds at the provider itself, at every instant. */
 static void test_max_size_holds_at_the_provider(void **state)
 {
@@ -838,12 +944,11 @@ static void test_max_size_holds_at_the_provider(void **state)
 
 /* ---- cost ---- */
 
-#define POOLS 1000
 #define MEMBERS 10
 
-static void fill_pools(struct world *world)
+static void fill_pools(struct world *world, int pools)
 {
-    for (int i = 0; i < POOLS; i++) {
+    for (int i = 0; i < pools; i++) {
         char name[16];
         struct pd_pool_spec *spec;
         snprintf(name, sizeof name, "pool%04d", i);
@@ -854,37 +959,54 @@ static void fill_pools(struct world *world)
         pd_pool_spec_unref(spec);
     }
     advance(world, 1000);
-    assert_int_equal(world->sim->count, POOLS * MEMBERS + 3);
+    assert_int_equal(world->sim->count, pools * MEMBERS + 3);
 }
 
-static void test_ten_thousand_sandboxes_are_cheap(void **state)
+/* What a claim or a release costs, with everything that follows from it, in a
+ * world of so many pools. The least of several rounds: others use this machine. */
+static double event_cost_us(int pools)
 {
     struct world world;
-    struct pd_time begun;
-    int64_t took_ns;
-    int events = 2 * POOLS;
+    double least = 0;
+
+    open_world(&world, 1);
+    fill_pools(&world, pools);
+    for (int round = 0; round < 5; round++) {
+        struct pd_time begun = pd_time_now();
+        double took_us;
+        for (int i = 0; i < 1000; i++) {
+            char name[16];
+            struct pd_sandbox *sandbox;
+            snprintf(name, sizeof name, "pool%04d", i % pools);
+            sandbox = pd_store_claim(world.store, name, "python", "k");
+            assert_non_null(sandbox);
+            uv_run(&world.loop, UV_RUN_NOWAIT);
+            pd_store_release(world.store, sandbox->id, true, NULL);
+            uv_run(&world.loop, UV_RUN_NOWAIT);
+        }
+        while (uv_backend_timeout(&world.loop) == 0)
+            uv_run(&world.loop, UV_RUN_NOWAIT);
+        took_us = (double)(pd_time_now().ns - begun.ns) / 1e3 / 2000;
+        least = round == 0 || took_us < least ? took_us : least;
+    }
+    assert_int_equal(world.sim->created, pools * MEMBERS + 3);
+    close_world(&world);
+    return least;
+}
+
+/* Ten thousand sandboxes: under a millisecond an event, and a hundred times as
+ * many pools do not make an event dearer but by what caches hold no more. */
+static void test_the_cost_of_an_event_does_not_grow_with_the_pools(void **state)
+{
+    double few = event_cost_us(10), many = event_cost_us(1000);
 
     (void)state;
-    open_world(&world, 1);
-    fill_pools(&world);
-    begun = pd_time_now();
-    for (int i = 0; i < POOLS; i++) {
-        char name[16];
-        struct pd_sandbox *sandbox;
-        snprintf(name, sizeof name, "pool%04d", i);
-        sandbox = pd_store_claim(world.store, name, "python", "k");
-        uv_run(&world.loop, UV_RUN_NOWAIT);
-        pd_store_release(world.store, sandbox->id, true, NULL);
-        uv_run(&world.loop, UV_RUN_NOWAIT);
-    }
-    while (uv_backend_timeout(&world.loop) == 0)
-        uv_run(&world.loop, UV_RUN_NOWAIT);
-    took_ns = pd_time_now().ns - begun.ns;
-    print_message("controller: %d pools x %d sandboxes: %.1f us an event, claim and all\n", POOLS,
-                  MEMBERS, (double)took_ns / 1e3 / events);
-    assert_true(took_ns / events < PD_NS_PER_MS);
-    assert_int_equal(world.sim->created, POOLS * MEMBERS + 3);
-    close_world(&world);
+    print_message(
+        "controller: an event costs %.1f us with 10 pools x %d sandboxes, %.1f us with "
+        "1000: %.2f times\n",
+        few, MEMBERS, many, many / few);
+    assert_true(many < 1000);
+    assert_true(many / few < 5);
 }
 
 int main(void)
@@ -927,7 +1049,8 @@ int main(void)
         cmocka_unit_test(test_random_histories_end_well),
         cmocka_unit_test(test_killed_at_any_instant_nothing_leaks),
         cmocka_unit_test(test_max_size_holds_at_the_provider),
-        cmocka_unit_test(test_ten_thousand_sandboxes_are_cheap),
+        cmocka_unit_test(test_two_sources_share_no_pool),
+        cmocka_unit_test(test_the_cost_of_an_event_does_not_grow_with_the_pools),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
