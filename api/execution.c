@@ -324,7 +324,7 @@ static void on_artifact(void *arg, const char *path, const void *data, size_t le
 {
     struct pd_execution *execution = arg;
     struct pd_artifact *artifact;
-    pd_autobuf struct pd_buf members;
+    pd_autobuf struct pd_buf members = {.data = NULL}; /* freed on the early way out, too */
 
     pd_job_grant(execution->job, len);
     artifact = pd_outcome_artifact(&execution->outcome, path, data, len, last, error);
