@@ -6,6 +6,7 @@
 #include "api/kube_discovery.h"
 #include "api/kube_inside.h"
 #include "api/kube_object.h"
+#include "api/kube_openapi_v2.h"
 #include "api/server.h"
 #include "common/mem.h"
 #include "common/time.h"
@@ -153,6 +154,15 @@ static void handle_objects(struct pd_kube *kube, struct pd_exchange *exchange,
     pd_kube_request_fini(&request);
 }
 
+static void reply_openapi_v2(struct pd_kube *kube, struct pd_exchange *exchange)
+{
+    struct pd_buf body;
+
+    pd_buf_init(&body, PD_KUBE_OPENAPI_V2_BYTES_MAX);
+    pd_kube_openapi_v2(&kube->kinds, &body);
+    pd_exchange_reply(exchange, 200, PD_KUBE_OPENAPI_V2_TYPE, NULL, &body);
+}
+
 void pd_kube_handle(struct pd_kube *kube, struct pd_exchange *exchange)
 {
     const char *path = pd_exchange_path(exchange);
@@ -166,6 +176,10 @@ void pd_kube_handle(struct pd_kube *kube, struct pd_exchange *exchange)
     }
     if (pd_kube_target_parse(&kube->kinds, path, &target)) {
         handle_objects(kube, exchange, &target);
+        return;
+    }
+    if (strcmp(path, "/openapi/v2") == 0 && !pd_kube_is_write(pd_exchange_method(exchange))) {
+        reply_openapi_v2(kube, exchange);
         return;
     }
     document = pd_kube_discovery(&kube->kinds, path);

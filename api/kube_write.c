@@ -94,6 +94,17 @@ static int refuse_conflict(struct write *write, const char *why)
                   write->request.target.name, why);
 }
 
+/* Clients take the reason Conflict for a race, and try again for minutes. */
+static int refuse_for_good(struct write *write, const char *why)
+{
+    char resource[PD_KUBE_RESOURCE_BYTES];
+
+    return refuse(write, &(struct pd_kube_refusal){.status = 409, .reason = "Forbidden"},
+                  "%s \"%s\" cannot be changed: %s",
+                  pd_kube_resource(write->request.target.kind, resource),
+                  write->request.target.name, why);
+}
+
 static int refuse_absent(struct write *write)
 {
     write->answered = true;
@@ -293,7 +304,7 @@ static int check_owner(struct write *write)
     if (!pool || strcmp(pool->source, PD_KUBE_SOURCE) == 0)
         return 0;
     snprintf(why, sizeof why, "the pool belongs to %s and can be changed only there", pool->source);
-    return refuse_conflict(write, why);
+    return refuse_for_good(write, why);
 }
 
 static int check_existence(struct write *write)
@@ -313,7 +324,7 @@ static int check_existence(struct write *write)
     if (request->method == PD_METHOD_PUT && !write->live)
         return refuse_absent(write);
     if (deleting)
-        return refuse_conflict(write, "it is being deleted");
+        return refuse_for_good(write, "it is being deleted");
     return 0;
 }
 
@@ -497,7 +508,7 @@ static void carry_out(struct write *write)
         return;
     }
     if (pd_store_pool_put(write->kube->store, write->spec, PD_KUBE_SOURCE, &err) < 0) {
-        refuse_conflict(write, err.msg);
+        refuse_for_good(write, err.msg);
         write_free(write);
         return;
     }
@@ -572,7 +583,7 @@ static void on_delete(struct write *write, const char *body, size_t len)
     } else if (write->request.dry_run || *text_at(write->live, "deletionTimestamp")) {
         reply(write, 200, write->live);
     } else if (pd_store_pool_delete(kube->store, name, PD_KUBE_SOURCE, &err) < 0) {
-        refuse_conflict(write, err.msg);
+        refuse_for_good(write, err.msg);
     } else {
         reply_when_kept(write, 200,
                         pd_kube_pool_object(pd_store_pool(kube->store, name),
