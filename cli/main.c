@@ -6,18 +6,13 @@
 #include "cli/key.h"
 #include "cli/kubeconfig.h"
 #include "cli/login.h"
+#include "cli/manual.h"
 #include "cli/probe.h"
 #include "cli/selftest.h"
 #include "cli/serve.h"
 #include "common/mem.h"
 
-struct command {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *summary;
-};
-
-static const struct command commands[] = {
+static const struct pd_command commands[] = {
     {"serve", pd_serve_main, "keep the pools and answer the API"},
     {"check", pd_check_main, "print a configuration file in canonical form, or its problems"},
     {"key", pd_key_main, "make, list, revoke and show API keys"},
@@ -32,10 +27,12 @@ static void print_help(FILE *out)
     fputs("usage: paddock COMMAND [ARGUMENTS]\n\n", out);
     for (size_t i = 0; i < PD_COUNT(commands); i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
-    fputs("\npaddock COMMAND --help says more; paddock --version says which one this is.\n", out);
+    fputs("\npaddock COMMAND --help says more; paddock --version says which one this is;\n"
+          "paddock man prints a manual page, paddock completion a script for bash.\n",
+          out);
 }
 
-static const struct command *find_command(const char *name)
+static const struct pd_command *find_command(const char *name)
 {
     for (size_t i = 0; i < PD_COUNT(commands); i++)
         if (strcmp(commands[i].name, name) == 0)
@@ -46,12 +43,20 @@ static const struct command *find_command(const char *name)
 int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
-    const struct command *command = find_command(word);
+    const struct pd_command *command = find_command(word);
 
     if (command)
         return command->run(argc - 1, argv + 1);
     if (strcmp(word, "--version") == 0) {
-        puts("paddock " PD_VERSION);
+        pd_manual_version(stdout);
+        return 0;
+    }
+    if (strcmp(word, "man") == 0) {
+        pd_manual_page(stdout, commands, PD_COUNT(commands));
+        return 0;
+    }
+    if (strcmp(word, "completion") == 0) {
+        pd_manual_completion(stdout, commands, PD_COUNT(commands));
         return 0;
     }
     if (strcmp(word, "--help") == 0 || strcmp(word, "help") == 0) {

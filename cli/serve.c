@@ -27,6 +27,7 @@
 #include "api/kube_keep.h"
 #include "cli/loop_watch.h"
 #include "cli/ecs.h"
+#include "cli/notify.h"
 #include "cli/options.h"
 #include "cli/redis_env.h"
 #include "cli/source_redis.h"
@@ -56,6 +57,7 @@ struct service {
     struct pd_keys *keys;
     struct pd_metrics *metrics;
     struct pd_loop_watch loop_watch;
+    struct pd_notify notify; /* the service manager */
     struct pd_store *store;
     struct pd_sources *sources;
     struct pd_redis *redis; /* NULL: no REDIS_URL */
@@ -95,6 +97,7 @@ static void close_handles(struct service *service)
     uv_close((uv_handle_t *)&service->sighup, NULL);
     uv_close((uv_handle_t *)&service->deadline, NULL);
     pd_loop_watch_close(&service->loop_watch);
+    pd_notify_close(&service->notify);
 }
 
 /* Close the topmost part that is still there; its `closed` comes back here. */
@@ -162,6 +165,7 @@ static void on_stop_signal(uv_signal_t *handle, int signo)
         pd_log(PD_LOG_INFO, "serve", "stopping: finishing what was accepted", "signal",
                signo == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
         service->stage = DRAINING;
+        pd_notify(&service->notify, "STOPPING=1\nSTATUS=finishing what was accepted");
         uv_timer_start(&service->deadline, on_drain_overdue, PD_SERVE_DRAIN_MS, 0);
         pd_api_drain(service->api, on_drained, service);
     }
@@ -201,6 +205,7 @@ static void open_loop(struct service *service)
     uv_timer_init(&service->loop, &service->deadline);
     service->deadline.data = service;
     pd_loop_watch_start(&service->loop_watch, &service->loop, service->metrics);
+    pd_notify_open(&service->notify, &service->loop);
 }
 
 static void open_metrics(struct service *service)
@@ -508,6 +513,7 @@ static int run(struct service *service)
     } else {
         announce_kube(service);
         announce(service);
+        pd_notify(&service->notify, "READY=1\nSTATUS=serving");
     }
     uv_run(&service->loop, UV_RUN_DEFAULT);
     if (service->left_behind)
