@@ -227,8 +227,6 @@ static int check(const struct pd_ecs_template *template, struct pd_err *err)
     if (template->spec->network != PD_NETWORK_NONE)
         return pd_err_set(err, PD_INVALID,
                           "network: egress is not supported on ECS; use network: none");
-    if (*template->spec->runtime)
-        return pd_err_set(err, PD_INVALID, "runtime: Fargate has its own");
     if (!*template->agent_image)
         return pd_err_set(err, PD_INVALID,
                           "spec.ecs.agentImage is not set, nor ECS_AGENT_IMAGE: push the agent's "

@@ -24,7 +24,7 @@
 #define PD_ECS_CLUSTERS_MAX 8
 #define PD_ECS_DESCRIBE_MAX 100
 #define PD_ECS_POLL_FAST_MS 1000  /* while something moves; longer where many do */
-#define PD_ECS_POLL_SLOW_MS 20000 /* of what stands still */
+#define PD_ECS_POLL_SLOW_MS 10000 /* of what stands still */
 
 struct pd_ecs_ready; /* ecs_ready.c */
 struct pd_ecs_wire;  /* ecs_wire.c: one link under way */

@@ -69,8 +69,11 @@ static void on_opened(void *arg, const struct pd_err *err, struct pd_stream *str
 {
     struct pd_ecs_wire *wire = arg;
     struct pd_time now = pd_time_now();
+    struct pd_ecs_entry *entry = pd_ecs_book_find(&wire->ecs->book, wire->arn);
 
     wire->opening = NULL;
+    if (err && entry)
+        entry->described = (struct pd_time){0}; /* perhaps it runs no more: asked at once */
     if (!err) {
         pd_ecs_keys_pinned(wire->ecs->keys, wire->arn, pin);
         wire->stream = stream;

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 import unittest
 import uuid
@@ -105,6 +106,243 @@ class RunsTest(EcsCase):
         run = next(c[2] for c in fake.calls if c[1] == "RunTask" and "tags" in c[2])
         self.assertEqual(run["launchType"], "FARGATE")
         self.assertTrue(run["clientToken"])
+
+
+def frame(kind, epoch, sequence=0, payload=b""):
+    return struct.pack(">IBII", 9 + len(payload), kind, epoch, sequence) + payload
+
+
+class Peer:
+    """Somebody who connects to an agent, with a key or without."""
+
+    def __init__(self, folder, key=None):
+        self.folder = folder
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.context.check_hostname = False
+        self.context.verify_mode = ssl.CERT_NONE
+        if key:
+            cert = os.path.join(folder, "cert-%s.pem" % uuid.uuid4().hex)
+            subprocess.run(["openssl", "req", "-x509", "-new", "-key", key, "-subj", "/CN=x", "-days",
+                            "1", "-out", cert], check=True, stderr=subprocess.DEVNULL)
+            self.context.load_cert_chain(cert, key)
+
+    @staticmethod
+    def new_key(folder):
+        key = os.path.join(folder, "key-%s.pem" % uuid.uuid4().hex)
+        subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt",
+                        "ec_paramgen_curve:P-256", "-out", key], check=True, stderr=subprocess.DEVNULL)
+        return key
+
+    def connect(self, address):
+        raw = socket.create_connection((address, PORT), 10)
+        raw.settimeout(15)
+        return self.context.wrap_socket(raw)
+
+    def gets(self, address, data=b""):
+        """What comes back for this: bytes of the agent's, b"" for nothing."""
+        try:
+            with self.connect(address) as tls:
+                if data:
+                    tls.sendall(data)
+                return tls.recv(4096)
+        except (ssl.SSLError, ConnectionError, EOFError):
+            return b""
+
+    def record(self, address):
+        """Everything said in the opening of a session, as it went over the wire."""
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = self.context.wrap_bio(incoming, outgoing)
+        said = b""
+        with socket.create_connection((address, PORT), 10) as raw:
+            raw.settimeout(10)
+            while True:
+                try:
+                    tls.do_handshake()
+                    done = True
+                except ssl.SSLWantReadError:
+                    done = False
+                if outgoing.pending:
+                    data = outgoing.read()
+                    said += data
+                    raw.sendall(data)
+                if done:
+                    return said
+                incoming.write(raw.recv(65536))
+
+
+class LinkTest(EcsCase):
+    def test_only_the_owner_gets_anything(self):
+        fake = self.fake()
+        folder = tempfile.mkdtemp(prefix="pd-ecs-")
+        self.addCleanup(shutil.rmtree, folder)
+        with EcsService(fake, config=short_form(1, 1)) as service:
+            service.hello()
+            address = self.wait_running(fake, 1)[0].address
+            attach = frame(1, 0xfffffff0)
+            # nobody's key, somebody's key, no TLS at all
+            self.assertEqual(Peer(folder).gets(address, attach), b"")
+            self.assertEqual(Peer(folder, Peer.new_key(folder)).gets(address, attach), b"")
+            with socket.create_connection((address, PORT), 10) as plain:
+                plain.settimeout(15)
+                plain.sendall(attach)
+                try:
+                    self.assertNotIn(b"paddock", plain.recv(4096))
+                except ConnectionError:
+                    pass
+            # the owner's key: a session that is not newer, and frames without one
+            owner = Peer(folder, os.path.join(service.state_dir, "ecs-link.pem"))
+            self.assertEqual(owner.gets(address, frame(1, 1)), b"")
+            self.assertEqual(owner.gets(address, frame(2, 0xfffffff0)), b"")
+            # what the owner once said, said again by somebody else
+            said = owner.record(address)
+            with socket.create_connection((address, PORT), 10) as replayer:
+                replayer.settimeout(15)
+                try:
+                    replayer.sendall(said)
+                    got = b""
+                    while chunk := replayer.recv(65536):
+                        got += chunk
+                except ConnectionError:
+                    pass
+                self.assertNotIn(b"paddock\0", got)
+            # a crowd that opens connections and says nothing
+            crowd = [socket.create_connection((address, PORT), 10) for _ in range(12)]
+            service.kill9()
+            # the owner, newer: the one way in
+            self.assertIn(b"paddock", owner.gets(address, attach))
+            service.start()
+            service.hello()
+            for idle in crowd:
+                idle.close()
+
+    def test_another_key_at_a_known_task(self):
+        """A task whose agent was met answers with another key: it is not talked to."""
+        fake = self.fake()
+        with EcsService(fake, config=short_form(1, 1)) as service:
+            service.hello()
+            service.kill9()
+            path = os.path.join(service.state_dir, "ecs-pins")
+            with open(path) as file:
+                arn, pin = file.read().split()
+            with open(path, "w") as file:
+                file.write("%s %s\n" % (arn, "00" * 32))
+            service.start()
+            service.hello()
+            self.assertEqual(len(fake.tasks), 2)
+            self.assertEqual(fake.tasks[arn].desired, "STOPPED")
+
+
+class FaultsTest(EcsCase):
+    def stoppable(self, fake):
+        return [t for t in fake.tasks.values() if t.desired != "STOPPED"]
+
+    def test_storms_and_lost_answers(self):
+        """Throttling, errors, answers that never come, lagging reads: what is wanted comes to
+        be, once."""
+        fake = self.fake()
+        fake.lag = 2.0
+        fake.fail("RunTask", 1, "drop")
+        fake.fail("RunTask", 2, "throttle")
+        fake.fail("DescribeTasks", 3, "500")
+        fake.fail("ListTasks", 2, "throttle")
+        with EcsService(fake, config=short_form(3, 3)) as service:
+            service.hello()
+            wait_for(lambda: len([t for t in fake.alive() if t.last == "RUNNING"]) == 3, 60)
+            fake.fail("StopTask", 2, "500")
+            runs = [c[2] for c in fake.calls if c[1] == "RunTask" and "tags" in c[2]]
+            self.assertEqual(sum(1 for r in runs if r["clientToken"] == runs[0]["clientToken"]) > 1, True)
+            self.assertEqual(len(fake.tasks), 3)  # none twice
+            self.assertEqual(self.stoppable(fake), fake.alive())
+        self.assertEqual(self.stoppable(fake), [])
+
+    def test_credentials_that_expire_in_flight(self):
+        fake = self.fake()
+        env = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": fake.url + "/container",
+               "AWS_CONTAINER_AUTHORIZATION_TOKEN": fake.container_token,
+               "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+        with EcsService(fake, env=env, config=short_form(1, 2)) as service:
+            service.hello()
+            issued = fake.issued
+            for key in fake.keys.values():  # revoked, all of a sudden
+                key["expires"] = key["expires"] and key["expires"].replace(year=2000)
+            self.wait_running(fake, 1)[0].stop("TerminationNotice", "the host is retired")
+            wait_for(lambda: fake.issued > issued, 60)
+            service.hello()
+            self.assertGreater(fake.issued, issued)
+            log = service.log()
+            for key in fake.keys.values():
+                self.assertNotIn(key["secret"], log)
+                self.assertNotIn(key["token"] or "no token", log)
+
+    def test_death_before_running_is_told(self):
+        fake = self.fake()
+        fake.die_in = "PROVISIONING"
+        with EcsService(fake, config=short_form(1, 1)) as service:
+            wait_for(lambda: "died in PROVISIONING" in service.log(), 60)
+            fake.die_in = None
+            service.hello()
+
+    def test_no_capacity_goes_elsewhere(self):
+        fake = self.fake()
+        fake.no_room_in = {"subnet-a", "FARGATE_SPOT"}
+        pool = manifest("spot", minSize=1, maxSize=1, languages="[python]",
+                        ecs="{capacityProviders: [FARGATE_SPOT, FARGATE]}")
+        with EcsService(fake, config=short_form(1, 1), pools={"spot": pool}) as service:
+            self.wait_running(fake, 2, 90)
+            runs = [c[2] for c in fake.calls if c[1] == "RunTask" and "tags" in c[2]]
+            spot = [r for r in runs if {"key": "paddock.dev/pool", "value": "spot"} in r["tags"]]
+            self.assertEqual(spot[0]["capacityProviderStrategy"][0]["capacityProvider"], "FARGATE_SPOT")
+            self.assertEqual(spot[-1]["launchType"], "FARGATE")
+            self.assertIn("no capacity, trying elsewhere", service.log())
+
+    def test_reclaimed_capacity_drains(self):
+        """A task that is to go finishes its run, gets none any more, and is replaced."""
+        fake = self.fake()
+        fake.stop_seconds = 60
+        with EcsService(fake, config=short_form(1, 2)) as service:
+            service.hello()
+            answer = {}
+            run = threading.Thread(target=lambda: answer.update(
+                service.execute("import time\nprint('a', flush=True)\ntime.sleep(6)\nprint('b')")))
+            run.start()
+            claimed = lambda: [t for t in self.wait_running(fake, 1)]
+            time.sleep(1)
+            for task in claimed():
+                task.stop("SpotInterruption", "Your Spot Task was interrupted.")
+            run.join(60)
+            self.assertEqual(answer.get("output"), "a\nb\n", answer)
+            service.hello()
+            self.assertIn("SpotInterruption", service.log())
+
+    def test_missing_permissions_are_named(self):
+        fake = self.fake()
+        fake.denied = {"RunTask", "RegisterTaskDefinition"}
+        with EcsService(fake, config=short_form(1, 1)) as service:
+            wait_for(lambda: "IAM does not allow ecs:RunTask, ecs:RegisterTaskDefinition" in service.log(), 60)
+            self.assertEqual(fake.tasks, {})
+            fake.denied = set()
+            service.hello()
+
+    def test_strangers_are_left_alone(self):
+        """Tasks that are not ours, and an earlier life's that belong to no pool."""
+        fake = self.fake()
+        with EcsService(fake, config=short_form(1, 1)) as service:
+            wait_for(lambda: "sandbox ready" in service.log(), 60)
+            service.kill9()
+            mine = next(iter(fake.tasks.values()))
+            run = lambda **more: fake.call("RunTask", dict(
+                mine.body, count=1, **more))["tasks"][0]["taskArn"]
+            other = run(clientToken="other", startedBy="someone")
+            tags = [dict(t, value="gone") if t["key"] == "paddock.dev/pool" else t
+                    for t in mine.body["tags"]]
+            orphan = run(clientToken="orphan", tags=tags)
+            service.start()
+            wait_for(lambda: "sandbox adopted" in service.log(), 60)
+            service.hello()
+            wait_for(lambda: fake.tasks[orphan].desired == "STOPPED", 60)
+            self.assertIn("paddock", fake.tasks[orphan].reason)
+            self.assertNotEqual(fake.tasks[other].desired, "STOPPED")
+            self.assertNotEqual(mine.desired, "STOPPED")
 
 
 if __name__ == "__main__":
