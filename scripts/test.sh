@@ -52,7 +52,8 @@ run_e2e() {
     say "end to end: $1"
     PADDOCK_BINARY=$ROOT/build/$1/paddock PADDOCK_SANITIZED=$sanitized \
         ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 \
-        python3 "$ROOT/tests/e2e/run.py" >"$LOGS/e2e-$1.log" 2>&1 || true
+        python3 "$ROOT/tests/e2e/run.py" -j "$(($(nproc) + 1 - sanitized))" \
+        >"$LOGS/e2e-$1.log" 2>&1 || true
     tally_e2e "$1" "$LOGS/e2e-$1.log"
 }
 

@@ -2,12 +2,20 @@
 """Runs the end-to-end tests: every *_test.py of this folder, against the service
 at $PADDOCK_BINARY and the real Docker engine.
 
-    tests/e2e/run.py [WORD...]      only tests whose name contains one of the words
+    tests/e2e/run.py [-j N] [WORD...]   only tests whose name contains one of the words
+
+With -j, N classes of tests run side by side, each in a process of its own; what a
+class says is printed when it has ended.
 
 A test that cannot run prints "SKIP e2e/name: why". The last line is
 "N passed, N failed, N skipped"."""
 
+import argparse
+import collections
+import concurrent.futures
 import os
+import re
+import subprocess
 import sys
 import time
 import traceback
@@ -75,18 +83,57 @@ def each(suite):
             yield test
 
 
-def main():
-    words = sys.argv[1:]
+def class_of(test):
+    return "%s.%s" % (type(test).__module__, type(test).__qualname__)
+
+
+def choose(words, only):
     found = unittest.defaultTestLoader.discover(HERE, "*_test.py", HERE)
-    chosen = [t for t in each(found)
-              if not words or any(w in t.id() for w in words)]
+    return [t for t in each(found)
+            if (not words or any(w in t.id() for w in words)) and (not only or class_of(t) == only)]
+
+
+def run_here(chosen):
+    """(passed, failed, skipped)"""
     result = Result()
     unittest.TestSuite(chosen).run(result)
-    failed = len(result.failures) + len(result.errors)
-    if result.passed + failed + len(result.skipped) == 0:
+    return result.passed, len(result.failures) + len(result.errors), len(result.skipped)
+
+
+def run_class(name, words):
+    """Likewise, of one class in a process of its own."""
+    said = subprocess.run([sys.executable, __file__, "--class", name] + words,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False).stdout
+    text = said.decode(errors="replace").rstrip("\n")
+    body, _, last = text.rpartition("\n")
+    found = re.fullmatch(r"(\d+) passed, (\d+) failed, (\d+) skipped", last)
+    print(body if found else "FAIL e2e/%s: it ended early\n%s" % (name, text), flush=True)
+    return tuple(int(n) for n in found.groups()) if found else (0, 1, 0)
+
+
+def run_side_by_side(chosen, words, jobs):
+    sizes = collections.Counter(class_of(t) for t in chosen)
+    names = [name for name, _ in sizes.most_common()]  # the longest first
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        counts = list(pool.map(lambda name: run_class(name, words), names))
+    return tuple(map(sum, zip(*counts)))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-j", dest="jobs", type=int, default=1)
+    parser.add_argument("--class", dest="only")
+    parser.add_argument("words", nargs="*")
+    args = parser.parse_args()
+    chosen = choose(args.words, args.only)
+    if not chosen:
         print("no test matches", file=sys.stderr)
-        failed = 1
-    print("%d passed, %d failed, %d skipped" % (result.passed, failed, len(result.skipped)))
+        passed, failed, skipped = 0, 1, 0
+    elif args.jobs > 1:
+        passed, failed, skipped = run_side_by_side(chosen, args.words, args.jobs)
+    else:
+        passed, failed, skipped = run_here(chosen)
+    print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
     return 1 if failed else 0
 
 
