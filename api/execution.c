@@ -521,7 +521,29 @@ int pd_executions_submit(struct pd_executions *all, const struct pd_execution_su
     return 0;
 }
 
+bool pd_executions_forget(struct pd_executions *all, const char *id)
+{
+    struct pd_execution *execution = pd_executions_find(all, id);
+
+    if (execution && (!execution->done || execution->n_watches > 0))
+        return false;
+    if (execution)
+        evict(execution);
+    return true;
+}
+
 /* ---- one of them ---- */
+
+const struct pd_journal *pd_execution_journal(const struct pd_execution *execution)
+{
+    return &execution->journal;
+}
+
+size_t pd_execution_position(const struct pd_execution *execution, int64_t *ret_wait_ms)
+{
+    *ret_wait_ms = 0;
+    return execution->job ? pd_job_position(execution->job, ret_wait_ms) : 0;
+}
 
 const char *pd_execution_id(const struct pd_execution *execution)
 {

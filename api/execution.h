@@ -78,6 +78,8 @@ int pd_executions_submit(struct pd_executions *executions, const struct pd_execu
                          struct pd_execution **ret_execution, int *ret_retry_after_s,
                          struct pd_err *err);
 struct pd_execution *pd_executions_find(struct pd_executions *executions, const char *id);
+/* Forget one that is done, so that its id can be used again; false while it is watched. */
+bool pd_executions_forget(struct pd_executions *executions, const char *id);
 size_t pd_executions_live(const struct pd_executions *executions);          /* not done */
 size_t pd_executions_journal_bytes(const struct pd_executions *executions); /* of all */
 
@@ -89,6 +91,9 @@ const struct pd_request *
 pd_execution_request(const struct pd_execution *execution); /* until done */
 const struct pd_outcome *
 pd_execution_outcome(const struct pd_execution *execution); /* until done */
+const struct pd_journal *pd_execution_journal(const struct pd_execution *execution);
+/* How many stand before it, and what the wait is expected to be; 0 once it has a sandbox. */
+size_t pd_execution_position(const struct pd_execution *execution, int64_t *ret_wait_ms);
 void *pd_execution_tag(const struct pd_execution *execution);
 bool pd_execution_is_done(const struct pd_execution *execution);
 
