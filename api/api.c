@@ -7,6 +7,8 @@
 
 #include "api/answered.h"
 #include "api/auth.h"
+#include "api/async.h"
+#include "api/book.h"
 #include "api/catalogue.h"
 #include "api/context.h"
 #include "api/execute.h"
@@ -51,6 +53,11 @@ struct pd_api {
 static const struct pd_route routes[] = {
     {PD_METHOD_POST, "/execute", PD_SCOPE_EXECUTE, pd_execute_handle},
     {PD_METHOD_GET, "/execute/stream", PD_SCOPE_EXECUTE, pd_stream_run_handle},
+    {PD_METHOD_POST, "/executions", PD_SCOPE_EXECUTE, pd_async_post_handle},
+    {PD_METHOD_GET, "/executions", PD_SCOPE_READ | PD_SCOPE_EXECUTE, pd_async_list_handle},
+    {PD_METHOD_GET, "/executions/{}", PD_SCOPE_READ | PD_SCOPE_EXECUTE, pd_async_get_handle},
+    {PD_METHOD_DELETE, "/executions/{}", PD_SCOPE_EXECUTE | PD_SCOPE_ADMIN,
+     pd_async_delete_handle},
     {PD_METHOD_GET, "/executions/{}/stream", PD_SCOPE_READ | PD_SCOPE_EXECUTE,
      pd_stream_watch_handle},
     {PD_METHOD_GET, "/languages", PD_SCOPE_ALL, pd_catalogue_handle},
@@ -224,6 +231,31 @@ static void collect(void *arg, struct pd_metrics *metrics)
     pd_metrics_set(metrics, PD_M_SOCKETS, NULL, (double)pd_server_connections(api->server));
 }
 
+/* A key that is revoked keeps its place until its last run is over. */
+static struct pd_key_limits limits_of(void *arg, const char *key_id)
+{
+    const struct pd_key *key = pd_keys_find(arg, key_id);
+
+    if (!key)
+        return (struct pd_key_limits){.share = 1};
+    return (struct pd_key_limits){.share = key->record.share,
+                                  .concurrency = key->record.concurrency};
+}
+
+static int open_book(struct pd_api *api, const struct pd_api_config *config, struct pd_err *err)
+{
+    const struct pd_book_config book = {
+        .loop = config->loop,
+        .store = config->store,
+        .executions = api->context.executions,
+        .records = config->records,
+        .rules = &api->context.rules,
+    };
+
+    api->context.records = config->records;
+    return pd_book_open(&book, &api->context.book, err);
+}
+
 int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, struct pd_err *err)
 {
     struct pd_api *api;
@@ -279,12 +311,13 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
              pd_server_port(api->server));
     pd_dispatch_set_metrics(api->context.dispatch, config->metrics);
     api->context.executions = pd_executions_new(api->context.dispatch, config->store);
+    pd_dispatch_set_limits(api->context.dispatch, limits_of, config->keys);
     api->context.viewers = pd_viewers_new(config->loop, &api->context);
     pd_metrics_on_collect(config->metrics, collect, api);
     uv_timer_init(config->loop, &api->soon);
     api->soon.data = api;
     *ret_api = api;
-    return 0;
+    return config->records ? open_book(api, config, err) : 0;
 }
 
 int pd_api_port(const struct pd_api *api)
@@ -318,7 +351,8 @@ static void on_soon(uv_timer_t *timer)
 
     if (pd_dispatch_busy(api->context.dispatch) > 0)
         return; /* idleness will be told again */
-    if (pd_server_writing(api->server) > 0 ||
+    if ((api->context.book && pd_book_ending(api->context.book) > 0) ||
+        pd_server_writing(api->server) > 0 ||
         (pd_server_streaming(api->server) > 0 && api->streams_looks++ < STREAMS_LOOKS))
         uv_timer_start(&api->soon, on_soon, DRAIN_LOOK_MS, 0);
     else
@@ -340,6 +374,8 @@ void pd_api_drain(struct pd_api *api, void (*drained)(void *arg), void *arg)
     api->drained_arg = arg;
     pd_server_drain(api->server);
     pd_dispatch_on_idle(api->context.dispatch, on_idle, api);
+    if (api->context.book)
+        pd_book_drain(api->context.book);
     if (pd_dispatch_busy(api->context.dispatch) == 0)
         on_idle(api);
 }
@@ -364,6 +400,7 @@ static void on_dispatch_closed(void *arg)
 {
     struct pd_api *api = arg;
 
+    pd_book_close(api->context.book);
     pd_executions_free(api->context.executions);
     uv_close((uv_handle_t *)&api->soon, on_timer_closed);
 }

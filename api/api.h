@@ -15,6 +15,7 @@ struct pd_api;
 struct pd_dispatch_links;
 struct pd_keys;
 struct pd_metrics;
+struct pd_records;
 struct pd_server_limits;
 
 struct pd_api_config {
@@ -36,6 +37,7 @@ struct pd_api_config {
     const char *tls_ca_file; /* NULL: an authority of its own */
     struct pd_kube_keep *kube_keep;         /* kube_keep.h; outlives the API */
     enum pd_provider_kind default_provider; /* of pools that name none */
+    struct pd_records *records; /* api/records.h; outlives the API; NULL: nothing is kept */
     struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
     const struct pd_server_limits *limits; /* api/server.h; NULL: the defaults */
     const struct pd_dispatch_links *links; /* api/dispatch.h; NULL: the real ones */
@@ -43,7 +45,8 @@ struct pd_api_config {
 
 /* Listens. PD_UNAVAILABLE when the port is taken: the message names the holder
  * where that can be found out; PD_DENIED for a listener beyond loopback without
- * a key. */
+ * a key. Where what was accepted before cannot be read, *ret_api is set all the same,
+ * for the caller to close. */
 int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, struct pd_err *err);
 
 /* The port that it listens on. */

@@ -71,8 +71,10 @@ struct pd_book {
     size_t count, n_live, n_ending;
     size_t refs; /* of all entries, and of what is being accepted */
     uv_timer_t timer;
+    uv_timer_t prune; /* keeps house among the records */
+    int open_timers;
     int64_t opened_wall_ms;
-    bool draining, closed, timer_closed;
+    bool draining, closed;
 };
 
 struct key_count {
@@ -866,6 +868,31 @@ int pd_book_cancel(struct pd_book *book, const char *id, const char *key_id, pd_
     return 0;
 }
 
+/* ---- keeping house ---- */
+
+static void on_prune(uv_timer_t *timer);
+
+static void on_pruned(void *arg, int64_t removed, const struct pd_err *err)
+{
+    struct pd_book *book = arg;
+    bool more = !err && removed >= PD_RECORDS_PRUNE_MAX;
+
+    if (!book->closed)
+        uv_timer_start(&book->prune, on_prune, more ? 1 : PD_BOOK_PRUNE_MS, 0);
+    book->refs--;
+    book_reap(book);
+}
+
+static void on_prune(uv_timer_t *timer)
+{
+    struct pd_book *book = timer->data;
+    struct pd_err err;
+
+    book->refs++;
+    if (pd_records_prune(book->config.records, on_pruned, book, &err) < 0)
+        on_pruned(book, 0, &err);
+}
+
 /* ---- life ---- */
 
 static void take_up(void *arg, const struct pd_unfinished *item)
@@ -895,18 +922,20 @@ int pd_book_open(const struct pd_book_config *config, struct pd_book **ret_book,
     book->opened_wall_ms = pd_wall_ms();
     pd_ring_init(&book->lines);
     uv_timer_init(config->loop, &book->timer);
+    uv_timer_init(config->loop, &book->prune);
     book->timer.data = book;
+    book->prune.data = book;
+    book->open_timers = 2;
     pd_executions_observe(config->executions, &observer, book);
     rc = pd_records_unfinished(config->records, take_up, book, err);
-    if (rc < 0) {
-        pd_book_close(book);
+    *ret_book = book;
+    if (rc < 0)
         return rc;
-    }
     if (book->count > 0)
         pd_log(PD_LOG_INFO, "book", "executions that were accepted before this start", "count",
                PD_NUM(book->count), NULL);
     feed_soon(book, 1);
-    *ret_book = book;
+    uv_timer_start(&book->prune, on_prune, PD_BOOK_PRUNE_MS, 0);
     return 0;
 }
 
@@ -935,13 +964,13 @@ static void on_timer_closed(uv_handle_t *handle)
 {
     struct pd_book *book = handle->data;
 
-    book->timer_closed = true;
+    book->open_timers--;
     book_reap(book);
 }
 
 static void book_reap(struct pd_book *book)
 {
-    if (!book->timer_closed || book->refs > 0)
+    if (!book->closed || book->open_timers > 0 || book->refs > 0)
         return;
     pd_strmap_fini(&book->by_id);
     pd_strmap_fini(&book->lines_by_name);
@@ -973,4 +1002,5 @@ void pd_book_close(struct pd_book *book)
     book->closed = true;
     abandon(book);
     uv_close((uv_handle_t *)&book->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&book->prune, on_timer_closed);
 }

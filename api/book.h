@@ -26,6 +26,7 @@
 #define PD_BOOK_MAX 20000          /* executions that are not done */
 #define PD_BOOK_KEY_MAX 10000      /* of one key */
 #define PD_BOOK_LIVE_MAX 1024      /* with the dispatcher */
+#define PD_BOOK_PRUNE_MS 30000     /* between looks at old records */
 #define PD_BOOK_RETRY_MS 1000      /* between looks at what cannot begin */
 #define PD_BOOK_POOL_WAIT_MS 60000 /* after the start, for a pool that is not there (yet) */
 
@@ -39,7 +40,8 @@ struct pd_book_config {
     const struct pd_request_rules *rules;
 };
 
-/* Reads what is not done and takes it up. Blocks: for the start only. */
+/* Reads what is not done and takes it up. Blocks: for the start only. The book is there
+ * to be closed even where that fails. */
 int pd_book_open(const struct pd_book_config *config, struct pd_book **ret_book,
                  struct pd_err *err);
 /* Nothing more begins; what waits is left to the next start. */

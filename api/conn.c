@@ -50,6 +50,7 @@ static void on_closed(uv_handle_t *handle)
     pd_buf_fini(&conn->reply);
     pd_flow_free(conn->flow);
     free(conn->reply_head);
+    free(conn->more_headers);
     free(conn->path);
     pd_server_forget(conn->server, conn);
     free(conn);
@@ -123,6 +124,7 @@ void pd_conn_finish(struct pd_exchange *conn)
     leave_answering(conn);
     conn->state = PD_CONN_HEAD; /* what is left of a refused body is taken off first */
     free(PD_STEAL(conn->reply_head));
+    free(PD_STEAL(conn->more_headers));
     pd_conn_drop_note(conn);
     free(PD_STEAL(conn->path));
     pd_flow_free(PD_STEAL(conn->flow));

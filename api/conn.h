@@ -64,6 +64,7 @@ struct pd_exchange {
     char *path;
     struct pd_trace trace;
     const char *key_id;
+    char *more_headers; /* NULL: none */
     void *note; /* the handler's own */
     void (*release_note)(void *note);
     const char *route;    /* for figures and logs */

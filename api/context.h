@@ -12,7 +12,9 @@
 #include "common/languages.h"
 #include "common/store.h"
 
+struct pd_book;
 struct pd_executions;
+struct pd_records;
 struct pd_viewers;
 struct pd_web;
 
@@ -26,6 +28,8 @@ struct pd_api_context {
     struct pd_keys *keys;
     struct pd_dispatch *dispatch;
     struct pd_executions *executions; /* api/execution.h */
+    struct pd_records *records;       /* api/records.h; NULL: nothing is kept */
+    struct pd_book *book;             /* api/book.h; NULL: nothing is kept */
     struct pd_viewers *viewers;       /* api/viewer.h */
     struct pd_reference *reference;
     struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */

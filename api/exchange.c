@@ -40,7 +40,7 @@ size_t pd_exchange_format_head(struct pd_exchange *conn, int status, const char 
     int len = snprintf(out, PD_REPLY_HEAD_BYTES,
                        "HTTP/1.1 %d %s\r\n"
                        "Date: %s\r\n"
-                       "%s%s%s%s%s%s"
+                       "%s%s%s%s%s%s%s"
                        "X-Request-Id: %s\r\n"
                        "traceparent: %s\r\n"
                        "%s"
@@ -49,7 +49,8 @@ size_t pd_exchange_format_head(struct pd_exchange *conn, int status, const char 
                        status, pd_status_title(status), date_now(conn->server),
                        content_type ? "Content-Type: " : "", content_type ? content_type : "",
                        content_type ? "\r\n" : "", framing, connection_header(conn),
-                       headers ? headers : "", conn->trace.request_id, conn->trace.traceparent,
+                       headers ? headers : "", conn->more_headers ? conn->more_headers : "",
+                       conn->trace.request_id, conn->trace.traceparent,
                        headers && strstr(headers, "Cache-Control:")
                            ? ""
                            : "Cache-Control: no-store\r\n");
@@ -193,6 +194,20 @@ const char *pd_exchange_key_id(const struct pd_exchange *conn)
     return conn->key_id;
 }
 
+void pd_exchange_add_headers(struct pd_exchange *conn, const char *lines)
+{
+    char *old = conn->more_headers;
+
+    assert(strlen(lines) + (old ? strlen(old) : 0) <= PD_MORE_HEADERS_BYTES_MAX);
+    conn->more_headers = old ? pd_asprintf("%s%s", old, lines) : pd_strdup(lines);
+    free(old);
+}
+
+void *pd_exchange_note(const struct pd_exchange *conn)
+{
+    return conn->note;
+}
+
 void pd_exchange_set_route(struct pd_exchange *conn, const char *route)
 {
     conn->route = route;
@@ -206,6 +221,11 @@ const char *pd_exchange_route(const struct pd_exchange *conn)
 int64_t pd_exchange_age_us(const struct pd_exchange *conn)
 {
     return (pd_time_now().ns - conn->begun.ns) / 1000;
+}
+
+bool pd_exchange_has_header(const struct pd_exchange *conn, const char *name)
+{
+    return conn->head && pd_head_has(conn->head, name);
 }
 
 bool pd_exchange_header(const struct pd_exchange *conn, const char *name, char *out,

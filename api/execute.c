@@ -5,8 +5,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api/admission.h"
+#include "api/async.h"
 #include "api/context.h"
 #include "api/outcome.h"
+#include "api/records.h"
 #include "api/server.h"
 #include "api/stream.h"
 #include "common/log.h"
@@ -55,6 +58,29 @@ static void on_artifact(void *arg, const char *path, const void *data, size_t le
     pd_outcome_artifact(&execution->outcome, path, data, len, last, error);
 }
 
+static void record(const struct execution *execution, const struct pd_run_result *result,
+                   const struct pd_job_times *times)
+{
+    const struct pd_request *request = execution->request;
+
+    pd_records_add(execution->api->records,
+                   &(struct pd_record){
+                       .id = execution->id,
+                       .key_id = pd_exchange_key_id(execution->exchange),
+                       .pool = request->pool,
+                       .language = request->language->name,
+                       .sandbox = times->sandbox,
+                       .kind = PD_RECORD_PLAIN,
+                       .code = request->run.code,
+                       .code_len = request->run.code_len,
+                       .ended_wall_ms = pd_wall_ms(),
+                       .queue_us = times->queue_us,
+                       .run_us = times->run_us,
+                       .cause = pd_cause_name(result->cause),
+                       .result = result,
+                   });
+}
+
 static void on_ended(void *arg, const struct pd_run_result *result,
                      const struct pd_job_times *times)
 {
@@ -64,6 +90,8 @@ static void on_ended(void *arg, const struct pd_run_result *result,
 
     pd_log(PD_LOG_DEBUG, "execute", "run ended", "run", execution->id, "cause",
            pd_cause_name(result->cause), NULL);
+    if (execution->api->records)
+        record(execution, result, times);
     if (pd_outcome_format(&execution->outcome, execution->id, result, times, &body, &err) < 0) {
         pd_buf_fini(&body);
         pd_exchange_problem(execution->exchange,
@@ -181,10 +209,8 @@ static bool is_json(const struct pd_exchange *exchange)
     return strncasecmp(charset, "utf-8", 5) == 0;
 }
 
-void pd_execute_handle(void *arg, struct pd_exchange *exchange)
+bool pd_execute_is_open(const struct pd_api_context *api, struct pd_exchange *exchange)
 {
-    struct pd_api_context *api = arg;
-
     if (!is_json(exchange))
         pd_exchange_problem(
             exchange, &(struct pd_problem_details){.status = 415,
@@ -196,6 +222,29 @@ void pd_execute_handle(void *arg, struct pd_exchange *exchange)
                                                    .detail = "the service is stopping",
                                                    .retry_after_s = PD_RETRY_AFTER_DEFAULT_S});
     else
+        return true;
+    return false;
+}
+
+void pd_execute_handle(void *arg, struct pd_exchange *exchange)
+{
+    struct pd_api_context *api = arg;
+    bool wants_stream = pd_stream_is_wanted(exchange);
+    bool has_key, ok;
+
+    if (!pd_execute_is_open(api, exchange))
+        return;
+    has_key = pd_async_has_key(exchange, &ok);
+    if (has_key && wants_stream)
+        pd_exchange_problem(exchange,
+                            &(struct pd_problem_details){
+                                .status = 400,
+                                .detail = "an Idempotency-Key goes with one answer, not with "
+                                          "events: POST /executions, and watch it"});
+    else if (ok && pd_admission_take(api, exchange))
         pd_exchange_want_body(exchange, pd_request_bytes_max(api->store),
-                              pd_stream_is_wanted(exchange) ? pd_stream_on_body : on_body, api);
+                              has_key        ? pd_async_execute_on_body
+                              : wants_stream ? pd_stream_on_body
+                                             : on_body,
+                              api);
 }

@@ -260,6 +260,15 @@ static bool is_named(const struct pd_header *header, const char *name)
            strncasecmp(name, header->name, header->name_len) == 0;
 }
 
+bool pd_head_has(const struct pd_head *head, const char *name)
+{
+    for (size_t i = 0; i < head->n_headers; i++) {
+        if (is_named(&head->headers[i], name))
+            return true;
+    }
+    return false;
+}
+
 static size_t count_named(const struct pd_head *head, const char *name,
                           const struct pd_header **ret_last)
 {

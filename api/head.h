@@ -49,6 +49,7 @@ int pd_head_parse(const char *text, size_t len, struct pd_head *ret_head, const 
 
 /* The only header of this name (any case), or NULL; also NULL where it was sent
  * more than once. */
+bool pd_head_has(const struct pd_head *head, const char *name); /* once or more often */
 const struct pd_header *pd_head_find(const struct pd_head *head, const char *name);
 
 /* Copy that header's value; false when there is none such, or it is longer than

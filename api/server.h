@@ -72,6 +72,8 @@ const struct pd_trace *pd_exchange_trace(const struct pd_exchange *exchange);
  * more than once, or longer than fits. Only until on_request returns. */
 bool pd_exchange_header(const struct pd_exchange *exchange, const char *name, char *out,
                         size_t out_bytes);
+/* Whether it is there at all, however often and long. Only until on_request returns. */
+bool pd_exchange_has_header(const struct pd_exchange *exchange, const char *name);
 /* Likewise the first parameter of this name in the query, decoded. */
 bool pd_exchange_query(const struct pd_exchange *exchange, const char *name, char *out,
                        size_t out_bytes);
@@ -94,6 +96,12 @@ int64_t pd_exchange_age_us(const struct pd_exchange *exchange);
 /* What a handler keeps about a request until its body has come: released (once)
  * when the exchange ends, however it does. */
 void pd_exchange_set_note(struct pd_exchange *exchange, void *note, void (*release)(void *note));
+void *pd_exchange_note(const struct pd_exchange *exchange); /* NULL: none */
+
+/* Header lines, each ended by CRLF, that go with whatever is answered (copied; all
+ * together PD_MORE_HEADERS_BYTES_MAX at most). */
+#define PD_MORE_HEADERS_BYTES_MAX 512
+void pd_exchange_add_headers(struct pd_exchange *exchange, const char *lines);
 
 /* ---- what a handler may do ---- */
 

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/admission.h"
+#include "api/async.h"
 #include "api/context.h"
 #include "api/execution.h"
 #include "api/head.h"
@@ -54,7 +56,7 @@ void pd_stream_run_handle(void *arg, struct pd_exchange *exchange)
             exchange, &(struct pd_problem_details){.status = 503,
                                                    .detail = "the service is stopping",
                                                    .retry_after_s = PD_RETRY_AFTER_DEFAULT_S});
-    else
+    else if (pd_admission_take(api, exchange))
         pd_viewer_await_run(api->viewers, exchange);
 }
 
@@ -104,7 +106,10 @@ void pd_stream_watch_handle(void *arg, struct pd_exchange *exchange)
 
     pd_route_segment("/executions/{}/stream", pd_exchange_path(exchange), id);
     execution = pd_executions_find(api->executions, id);
-    if (!execution || !may_watch(api, exchange, execution))
+    if (!execution && api->records && from_seq > 0 &&
+        !pd_exchange_asks_upgrade(exchange, "websocket"))
+        pd_async_replay(api, exchange, id, from_seq);
+    else if (!execution || !may_watch(api, exchange, execution))
         pd_exchange_problem(
             exchange,
             &(struct pd_problem_details){

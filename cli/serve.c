@@ -24,11 +24,13 @@
 
 #include "api/api.h"
 #include "api/keys.h"
+#include "api/records.h"
 #include "api/kube_keep.h"
 #include "cli/loop_watch.h"
 #include "cli/ecs.h"
 #include "cli/notify.h"
 #include "cli/options.h"
+#include "cli/records_env.h"
 #include "cli/redis_env.h"
 #include "cli/source_redis.h"
 #include "cli/sources.h"
@@ -52,6 +54,7 @@ struct service {
     struct pd_options options;
     struct pd_state state;
     struct pd_db *db;
+    struct pd_records *records;
     struct pd_kube_keep *kube_keep;
     struct pd_languages *languages;
     struct pd_keys *keys;
@@ -255,7 +258,7 @@ static void on_db_trouble(void *arg, const struct pd_err *err)
 }
 
 /* What must last, by part. */
-static const struct pd_db_schema *const schemas[] = {&pd_kube_keep_schema, NULL};
+static const struct pd_db_schema *const schemas[] = {&pd_kube_keep_schema, &pd_records_schema, NULL};
 
 static int open_db(struct service *service, struct pd_err *err)
 {
@@ -268,6 +271,16 @@ static int open_db(struct service *service, struct pd_err *err)
     };
 
     return pd_db_open(&config, &service->db, err);
+}
+
+static int open_records(struct service *service, struct pd_err *err)
+{
+    struct pd_records_config config = {.db = service->db};
+
+    if (pd_records_env(&config, err) < 0)
+        return err->kind;
+    service->records = pd_records_new(&config);
+    return 0;
 }
 
 static int open_keys(struct service *service, struct pd_err *err)
@@ -399,6 +412,7 @@ static int open_api(struct service *service, struct pd_err *err)
         .state_dir = service->state.dir,
         .tls_ca_file = service->options.tls_ca_file,
         .kube_keep = service->kube_keep,
+        .records = service->records,
         .default_provider = service->options.provider,
         .host_names = service->options.host_names,
         .metrics = service->metrics,
@@ -412,7 +426,8 @@ static int open_api(struct service *service, struct pd_err *err)
 static int start(struct service *service, struct pd_err *err)
 {
     if (pd_state_open(service->options.state_dir, &service->state, err) < 0 ||
-        open_db(service, err) < 0 || load_languages(service, err) < 0 || open_keys(service, err) < 0 ||
+        open_db(service, err) < 0 || open_records(service, err) < 0 ||
+        load_languages(service, err) < 0 || open_keys(service, err) < 0 ||
         open_redis(service, err) < 0)
         return err->kind;
     service->store = pd_store_new(&service->loop, NULL);
@@ -493,6 +508,7 @@ static void announce(const struct service *service)
 static void free_all(struct service *service)
 {
     pd_metrics_free(service->metrics);
+    pd_records_free(service->records);
     pd_keys_free(service->keys);
     pd_languages_free(service->languages);
     pd_state_close(&service->state);
