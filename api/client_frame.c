@@ -103,7 +103,8 @@ static int read_stdin(struct pd_node *map, struct pd_client_frame *frame, struct
 static int read_signal(struct pd_node *map, struct pd_client_frame *frame, struct pd_err *err)
 {
     const struct pd_node *name = text_of(map, "signal");
-    const char *text = name ? name->string.text : "";
+    const char *text =
+        name && strlen(name->string.text) == name->string.len ? name->string.text : "";
 
     if (strncmp(text, "SIG", 3) == 0)
         text += 3;

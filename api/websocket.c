@@ -40,6 +40,8 @@ struct pd_websocket {
     size_t long_at;
     bool no_room;
     bool heard;
+    uint16_t close_code; /* to be closed with, once all that is queued has been sent; 0: no */
+    char close_reason[PD_WEBSOCKET_CLOSE_REASON_MAX + 1];
     bool busy; /* libwslay is on the stack */
     bool over; /* the exchange has ended, or is gone */
     bool over_budget;
@@ -103,6 +105,16 @@ static void flush(struct pd_websocket *socket)
     pd_buf_fini(&socket->out);
 }
 
+/* libwslay sends a close frame before all that waits: so it is given one at the end only. */
+static void queue_goodbye(struct pd_websocket *socket)
+{
+    if (!socket->close_code || wslay_event_get_queued_msg_count(socket->context) > 0)
+        return;
+    wslay_event_queue_close(socket->context, socket->close_code,
+                            (const uint8_t *)socket->close_reason, strlen(socket->close_reason));
+    socket->close_code = 0;
+}
+
 /* Send what there is, as far as there is room. Returns false when the socket is gone. */
 static bool push(struct pd_websocket *socket)
 {
@@ -112,9 +124,11 @@ static bool push(struct pd_websocket *socket)
     if (was_busy)
         return true; /* whoever is at it goes on with this, too */
     socket->busy = true;
+    queue_goodbye(socket);
     while (rc == 0 && !socket->no_room && wslay_event_want_write(socket->context)) {
         rc = wslay_event_send(socket->context);
         flush(socket);
+        queue_goodbye(socket);
     }
     socket->busy = false;
     if (rc == 0 && wslay_event_get_close_sent(socket->context)) {
@@ -301,13 +315,10 @@ struct pd_exchange *pd_websocket_exchange(struct pd_websocket *socket)
 
 void pd_websocket_close(struct pd_websocket *socket, enum pd_close_code code, const char *reason)
 {
-    size_t len = strlen(reason);
-
-    if (len > PD_WEBSOCKET_CLOSE_REASON_MAX)
-        len = PD_WEBSOCKET_CLOSE_REASON_MAX;
     socket->events = NULL;
+    socket->close_code = (uint16_t)code;
+    pd_strcpy(socket->close_reason, sizeof socket->close_reason, reason);
     wslay_event_shutdown_read(socket->context);
-    wslay_event_queue_close(socket->context, (uint16_t)code, (const uint8_t *)reason, len);
     push(socket);
 }
 

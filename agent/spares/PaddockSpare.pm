@@ -21,6 +21,7 @@ sub import {
     delete $INC{"PaddockSpare.pm"};
     delete $main::{"PaddockSpare::"};
     $^T = time;
+    $| = 1;    # as PaddockLive does
 }
 
 1;
