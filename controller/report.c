@@ -1,5 +1,6 @@
 /* What people are told of a pool: its status, and an event for every decision
  * that somebody would ask about. The reasons are listed in docs/pools.md. */
+#include <math.h>
 #include <string.h>
 
 #include "common/log.h"
@@ -187,9 +188,12 @@ static void tell_deletion(struct pd_controller *controller, const struct pd_pool
 
 /* ---- status ---- */
 
+/* In ten-thousandths, so that not every run changes it. */
 static double warm_hit_ratio(const struct pd_demand *demand)
 {
-    return demand->runs > 0 ? (double)demand->warm_hits / (double)demand->runs : -1;
+    if (demand->runs == 0)
+        return -1;
+    return round((double)demand->warm_hits / (double)demand->runs * 1e4) / 1e4;
 }
 
 void pd_report_plan(struct pd_controller *controller, struct pd_pool *pool, struct pd_plan *plan)
