@@ -250,18 +250,23 @@ bool pd_exchange_asks_upgrade(const struct pd_exchange *conn, const char *protoc
            pd_header_has_token(upgrade, protocol);
 }
 
-bool pd_exchange_is_local(const struct pd_exchange *conn)
+enum pd_way pd_exchange_way(const struct pd_exchange *conn)
 {
     struct sockaddr_storage peer;
     int len = sizeof peer;
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)&peer;
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&peer;
+    bool loopback = false;
 
     if (uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&peer, &len) < 0)
-        return false;
+        return PD_WAY_NETWORK;
+    if (peer.ss_family == AF_UNIX)
+        return PD_WAY_TLS;
     if (peer.ss_family == AF_INET)
-        return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
-    return peer.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+        loopback = ntohl(v4->sin_addr.s_addr) >> 24 == 127;
+    else if (peer.ss_family == AF_INET6)
+        loopback = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+    return loopback ? PD_WAY_LOOPBACK : PD_WAY_NETWORK;
 }
 
 void pd_exchange_set_note(struct pd_exchange *conn, void *note, void (*release)(void *note))

@@ -34,13 +34,16 @@ static void reply_json(struct pd_exchange *exchange, int status, struct pd_node 
 
 /* ---- logging in ---- */
 
-/* Whether the browser's side of the way here is encrypted. */
+/* Whether the browser's side of the way here is encrypted; a proxy on this machine
+ * is believed. */
 static bool is_secure(const struct pd_exchange *exchange)
 {
+    enum pd_way way = pd_exchange_way(exchange);
     char proto[PROTO_BYTES];
 
-    return pd_exchange_is_local(exchange) &&
-           pd_exchange_header(exchange, "x-forwarded-proto", proto, sizeof proto) &&
+    if (way != PD_WAY_LOOPBACK)
+        return way == PD_WAY_TLS;
+    return pd_exchange_header(exchange, "x-forwarded-proto", proto, sizeof proto) &&
            strcasecmp(proto, "https") == 0;
 }
 

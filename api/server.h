@@ -81,8 +81,10 @@ bool pd_exchange_query(const struct pd_exchange *exchange, const char *name, cha
  * with a GET without a body. Only until on_request returns. */
 bool pd_exchange_asks_upgrade(const struct pd_exchange *exchange, const char *protocol);
 
-/* Whether the peer is this machine, by a loopback address. */
-bool pd_exchange_is_local(const struct pd_exchange *exchange);
+/* How the peer reaches us: by a loopback address, from elsewhere, or by TLS, which a
+ * listener of ours has ended (tls_listener.h; its bytes come over a socket pair). */
+enum pd_way { PD_WAY_LOOPBACK, PD_WAY_NETWORK, PD_WAY_TLS };
+enum pd_way pd_exchange_way(const struct pd_exchange *exchange);
 
 /* Whose request it is: set once it is known, borrowed for the server's life. */
 void pd_exchange_set_key_id(struct pd_exchange *exchange, const char *key_id);

@@ -89,6 +89,21 @@ class Browser(unittest.TestCase):
         with Service(short_form(0, 1)) as service:
             run_script("login", service)
 
+    def test_run(self):
+        with Service(short_form(2, 3)) as service:
+            service.wait_sandboxes(2)
+            run_script("run", service)
+
+    def test_looks(self):
+        with Service(short_form(1, 2)) as service:
+            service.wait_sandboxes(1)
+            run_script("looks", service)
+
+    def test_pools(self):
+        with Service(short_form(2, 4)) as service:
+            service.wait_sandboxes(2)
+            run_script("pools", service, engine=service.engine.path)
+
 
 if __name__ == "__main__":
     unittest.main()

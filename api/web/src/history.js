@@ -2,24 +2,28 @@
 import { get } from "./api.js";
 import { age, h, seconds } from "./dom.js";
 import { describe } from "./outcome.js";
+import { recall } from "./programs.js";
 import { titles } from "./samples.js";
 
 const PAGE = 50;
 
 const firstLine = (code) => (code ?? "").split("\n").find((line) => line.trim())?.trim().slice(0, 120) ?? "";
 
+// queued and running have no outcome yet; done has its cause.
+function outcome(run) {
+  if (run.status !== "done") return { text: run.status === "running" ? "Running" : "Waiting", tone: "busy" };
+  return describe({ ...run, status: run.cause });
+}
+
 function row(run) {
-  const asked = run.request ?? run;
-  const done = run.status !== "running" && run.status !== "queued" && run.status !== "accepted";
-  const { text, tone } = done ? describe(run.result ?? run) : { text: run.status === "running" ? "Running" : "Waiting", tone: "busy" };
-  const when = run.created_at ?? run.created ?? run.accepted_at;
+  const { text, tone } = outcome(run);
   return h("tr", {},
-    h("td", {}, h("span", { class: "badge", "data-tone": tone }, text)),
-    h("td", { class: "code" }, h("a", { href: `#/run/${run.id}` }, firstLine(asked.code) || run.id)),
-    h("td", {}, titles[asked.language] ?? asked.language ?? ""),
+    h("td", {}, h("span", { class: "badge", "data-tone": tone, title: run.reason ?? "" }, text)),
+    h("td", { class: "code" }, h("a", { href: `#/run/${run.id}` }, firstLine(run.code ?? recall(run.id)?.code) || run.id)),
+    h("td", {}, titles[run.language] ?? run.language ?? ""),
     h("td", {}, run.pool ?? ""),
-    h("td", { class: "number" }, seconds((run.result ?? run).execution_time)),
-    h("td", { class: "number" }, when ? h("time", { datetime: new Date(when).toISOString(), title: new Date(when).toLocaleString() }, `${age(when)} ago`) : ""));
+    h("td", { class: "number" }, seconds(run.execution_time)),
+    h("td", { class: "number" }, run.accepted ? h("time", { datetime: run.accepted, title: new Date(run.accepted).toLocaleString() }, `${age(run.accepted)} ago`) : ""));
 }
 
 export function makeHistoryView() {
@@ -32,9 +36,8 @@ export function makeHistoryView() {
     more.disabled = true;
     try {
       const page = await get(`/executions?limit=${PAGE}${next ? `&cursor=${encodeURIComponent(next)}` : ""}`);
-      const runs = page.items ?? page.executions ?? [];
-      body.append(...runs.map(row));
-      next = page.next_cursor ?? page.next ?? null;
+      body.append(...page.items.map(row));
+      next = page.next ?? null;
       more.hidden = !next;
       note.textContent = body.children.length ? "" : "Nothing was run yet.";
     } catch (error) {

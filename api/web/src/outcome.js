@@ -8,6 +8,7 @@ const causes = {
   output_exceeded: "Stopped: it printed too much",
   canceled: "Stopped",
   lost: "Lost: its sandbox died",
+  failed: "It could not be run",
 };
 
 export function describe(result) {
@@ -21,10 +22,10 @@ export function describe(result) {
 
 export function facts(result) {
   const parts = [];
-  if (result.execution_time !== undefined) parts.push(`ran ${seconds(result.execution_time)}`);
+  if (result.execution_time !== undefined) parts.push(seconds(result.execution_time));
   if (result.queue_time >= 0.001) parts.push(`waited ${seconds(result.queue_time)}`);
-  if (result.usage?.memory_peak) parts.push(`${bytes(result.usage.memory_peak)} at most`);
-  if (result.start) parts.push(result.start === "cold" ? "cold start" : `start: ${result.start}`);
+  if (result.usage?.memory_peak) parts.push(bytes(result.usage.memory_peak));
+  if (result.start) parts.push(result.start);
   if (result.truncated) parts.push("output cut");
   return parts.join(" · ");
 }

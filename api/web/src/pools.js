@@ -25,7 +25,7 @@ function gauge(status, spec) {
     bar.append(svg("rect", { x: at * 10, y: 2, width: count * 10, height: 8, class: `phase-fill ${name}` }));
     at += count;
   }
-  bar.append(svg("rect", { x: (spec.minSize ?? 0) * 10 - 0.5, y: 0, width: 1, height: 12, class: "gauge-mark" }));
+  if (spec.minSize > 0) bar.append(svg("path", { d: `M${spec.minSize * 10},0V12`, class: "gauge-mark" }));
   return bar;
 }
 
@@ -42,8 +42,11 @@ function trace(points, most, now) {
     return path + "H200";
   };
   const shape = svg("svg", { class: "trace", viewBox: "0 0 200 40", preserveAspectRatio: "none", "aria-hidden": "true" });
-  if (points.length)
-    shape.append(svg("path", { d: line((p) => p.all), class: "trace-all" }), svg("path", { d: line((p) => p.used), class: "trace-used" }));
+  if (points.length) {
+    const area = (pick) => `${line(pick)}V40H${x(points[0].time).toFixed(1)}Z`;
+    for (const [pick, name] of [[(p) => p.all, "all"], [(p) => p.used, "used"]])
+      shape.append(svg("path", { d: area(pick), class: `trace-area ${name}` }), svg("path", { d: line(pick), class: `trace-line ${name}` }));
+  }
   return shape;
 }
 
@@ -76,6 +79,7 @@ function makeChip() {
       const since = status.diedAt ?? status.claimedAt ?? metadata.creationTimestamp;
       element.dataset.phase = status.phase ?? "";
       element.dataset.id = metadata.name;
+      element.dataset.provider = status.providerID ?? "";
       element.title = [status.providerID, status.reason].filter(Boolean).join("\n");
       name.textContent = metadata.name;
       phase.textContent = status.phase ?? "";
@@ -128,7 +132,8 @@ function makeCard(name) {
       h("p", { class: "sizes" },
         h("strong", {}, String(all)), ` of ${spec.minSize ?? 0} to ${spec.maxSize ?? 0}, `,
         `${spec.targetIdle ?? 0} idle wanted beyond those in use`),
-      gauge(status, spec), trace(points, Math.max(spec.maxSize ?? 1, all), now)].filter(Boolean));
+      gauge(status, spec), trace(points, Math.max(spec.maxSize ?? 1, all), now),
+      h("p", { class: "hint trace-note" }, "All, and in use, over the last two minutes")].filter(Boolean));
     stats.replaceChildren(
       stat("In use", used), stat("Warm", status.readyReplicas ?? 0), stat("Starting", status.startingReplicas ?? 0),
       stat("Ending", status.terminatingReplicas ?? 0), stat("Queue", status.queueLength ?? 0, "Runs that wait for a sandbox"),

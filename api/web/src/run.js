@@ -4,6 +4,7 @@ import { makeArtifacts } from "./artifacts.js";
 import { alertUser, announce, h } from "./dom.js";
 import { makeEditor } from "./editor.js";
 import { describe, facts } from "./outcome.js";
+import { recall, remember } from "./programs.js";
 import { sampleOf, titles } from "./samples.js";
 import { startRun, viewRun } from "./stream.js";
 import { makeTerminal } from "./terminal.js";
@@ -64,6 +65,8 @@ export function makeRunView(goTo) {
   let live = null; // the stream that is open
   let mine = false; // it was started here: input goes to it
   let id = null; // of the run that is shown
+  let frames = 0; // that the stream has brought
+  let asked = null; // the request of the run that was started here
   let wanted = null; // language to choose once the list is there
 
   // ---- what there is ----
@@ -108,6 +111,7 @@ export function makeRunView(goTo) {
   }
 
   function setLive(stream, own) {
+    if (stream) frames = 0;
     live = stream;
     mine = own;
     element.dataset.state = stream ? "running" : "idle";
@@ -127,6 +131,7 @@ export function makeRunView(goTo) {
   function take(type, frame, data) {
     switch (type) {
       case "accepted":
+        if (mine) remember(frame.id, asked.code, asked.language);
         if (frame.id && frame.id !== id) setId(frame.id);
         show("Accepted");
         break;
@@ -155,7 +160,7 @@ export function makeRunView(goTo) {
         finish(frame);
         break;
       case "error":
-        fail(frame.detail ?? frame.title ?? "The run failed.");
+        fail(frame.problem ?? frame);
         break;
     }
   }
@@ -168,19 +173,28 @@ export function makeRunView(goTo) {
     announce(`${text}. ${more}`);
   }
 
-  function fail(sentence) {
+  function fail({ detail, title, errors }) {
     setLive(null, false);
     show("Refused", "bad");
-    alertUser(sentence);
+    alertUser(errors?.length ? errors.map(({ path, message }) => `${path}: ${message}`).join("; ") : detail ?? title ?? "The run was refused.");
   }
 
   const events = (retry) => ({
-    frame: take,
+    frame(...frame) {
+      frames++;
+      take(...frame);
+    },
     closed(reason) {
       if (!live) return;
+      const nothing = frames === 0;
       setLive(null, false);
       if (!reason) return;
       if (retry && id) return attach(id);
+      if (nothing && !retry) {
+        show("Ready");
+        alertUser("This run is not known here any more.");
+        return setId(null);
+      }
       show("Connection lost", "bad");
       alertUser(`The connection ended before the run did: ${reason}.`);
     },
@@ -204,7 +218,8 @@ export function makeRunView(goTo) {
     terminal.clear();
     id = null;
     show("Sending", "busy");
-    setLive(startRun(request(), events(true)), true);
+    asked = request();
+    setLive(startRun(asked, events(true)), true);
     announce("Running");
     terminal.focus();
   }
@@ -236,25 +251,25 @@ export function makeRunView(goTo) {
     id = other;
     linkButton.hidden = false;
     show("Replaying", "busy");
+    showProgram(recall(other));
     try {
       const record = await get(`/executions/${encodeURIComponent(other)}`);
-      const asked = record.request ?? record;
-      if (asked.language) {
-        wanted = asked.language;
-        if (catalogue.languages.some(({ name }) => name === wanted)) language.value = wanted;
-        editor.setLanguage(wanted);
-        loadPools();
-      }
-      if (typeof asked.code === "string") editor.setText(asked.code);
+      showProgram({ language: record.language, code: record.code });
     } catch (error) {
-      if (error.status === 404) {
-        show("Ready");
-        alertUser("This run is not known here any more.");
-        return setId(null);
-      }
-      alertUser(error.message);
+      if (error.status !== 404) alertUser(error.message); // one that goes on may have no record yet
     }
-    attach(other);
+    if (id === other) attach(other);
+  }
+
+  // A program of before; what is not known of it stays as it is.
+  function showProgram({ language: name, code } = {}) {
+    if (name) {
+      wanted = name;
+      if (catalogue.languages.some((one) => one.name === name)) language.value = name;
+      editor.setLanguage(name);
+      loadPools();
+    }
+    if (typeof code === "string") editor.setText(code);
   }
 
   async function copyLink() {
@@ -292,7 +307,7 @@ export function makeRunView(goTo) {
       });
       editor.setLanguage(first);
       terminal = makeTerminal(terminalBox, {
-        stdin: (data) => live?.send({ type: "stdin", data }),
+        stdin: (data) => live?.input(data),
         eof: () => live?.send({ type: "stdin_eof" }),
         signal: (signal) => live?.send({ type: "signal", signal }),
         resize: (rows, cols) => live?.send({ type: "resize", rows, cols }),

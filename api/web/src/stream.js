@@ -35,12 +35,20 @@ class Stream {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(frame));
   }
 
+  input(data) {
+    const letters = [...data];
+    for (let at = 0; at < letters.length; at += PIECE) this.send({ type: "stdin", data: letters.slice(at, at + PIECE).join("") });
+  }
+
   close() {
     this.socket.onmessage = null;
     this.socket.onclose = null;
     this.socket.close();
   }
 }
+
+// A frame has its bounds; what is pasted may be longer.
+const PIECE = 16384;
 
 export const startRun = (request, on) => new Stream("/execute/stream", on, { type: "run", ...request });
 export const viewRun = (id, on) => new Stream(`/executions/${encodeURIComponent(id)}/stream`, on, null);

@@ -103,6 +103,7 @@ export function makeTerminal(parent, send) {
       line = "";
       terminal.options.disableStdin = next === "off";
       terminal.options.convertEol = next !== "raw";
+      if (next === "off") terminal.write("\x1b[?25l");
       terminal.options.cursorBlink = next !== "off" && !still.matches;
     },
     setReader(on) {

@@ -26,6 +26,11 @@ export async function script(body) {
   const expected = []; // regular expressions of what a test provokes
   const page = context.pages()[0] ?? (await context.newPage());
   watchPage(page, errors);
+  await page.addInitScript(() => {
+    document.addEventListener("securitypolicyviolation", (event) => {
+      console.error(`policy: ${event.violatedDirective} ${event.sourceFile}:${event.lineNumber}:${event.columnNumber} ${event.target?.outerHTML?.slice(0, 200)}`);
+    });
+  });
   try {
     await body({ context, page, expected });
     const left = errors.filter((text) => !expected.some((pattern) => pattern.test(text)));

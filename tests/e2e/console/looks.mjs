@@ -1,0 +1,82 @@
+// Light and dark, narrow and wide, and the keyboard alone.
+import { assert, findings, logIn, script, setProgram, shot, url, waitPhase } from "./lib.mjs";
+
+const ground = (page) => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+const focused = (page) =>
+  page.evaluate(() => {
+    const element = document.activeElement;
+    return element.getAttribute("aria-label") || element.id || element.textContent.trim() || element.tagName;
+  });
+
+async function lightAndDark(page) {
+  const light = await ground(page);
+  await page.emulateMedia({ colorScheme: "dark" });
+  await page.waitForFunction((before) => getComputedStyle(document.body).backgroundColor !== before, light);
+  assert.deepEqual(await findings(page), [], "dark");
+  await page.screenshot({ path: shot("dark") });
+  const theme = page.locator("#theme");
+  await theme.click();
+  assert.equal(await theme.textContent(), "Theme: light");
+  assert.equal(await ground(page), light);
+  await page.reload();
+  await page.locator("#run").waitFor();
+  assert.equal(await ground(page), light, "the choice is kept");
+  await theme.click();
+  assert.equal(await theme.textContent(), "Theme: dark");
+  await theme.click();
+  await page.emulateMedia({ colorScheme: "light" });
+}
+
+// From the top of the page by Tab to each control, into the editor and out again.
+async function keyboardAlone(page) {
+  await page.goto(`${url}/#/`);
+  await page.reload();
+  await page.locator(".cm-content").waitFor();
+  await page.evaluate(() => {
+    document.body.tabIndex = -1;
+    document.body.focus();
+  });
+  const seen = [];
+  for (let i = 0; i < 40 && !seen.includes("reader"); i++) {
+    await page.keyboard.press("Tab");
+    const name = await focused(page);
+    assert.notEqual(name, seen.at(-1), `Tab stays at ${name}`);
+    seen.push(name);
+    if (name === "Program") await page.keyboard.press("Escape");
+  }
+  for (const name of ["Skip to the content", "Run", "History", "Pools", "theme", "logout", "language", "pool", "timeout", "run", "Program", "tty", "reader"])
+    assert.ok(seen.includes(name), `Tab does not reach ${name}: ${seen}`);
+  await page.keyboard.press("Tab");
+  assert.match(await focused(page), /^Terminal/);
+  await page.keyboard.press("Shift+Tab");
+  assert.equal(await focused(page), "reader");
+}
+
+async function keyboardRuns(page) {
+  await setProgram(page, "while True: pass");
+  await page.keyboard.press("Control+Enter");
+  await waitPhase(page, "Running");
+  await page.keyboard.press("Control+.");
+  await waitPhase(page, "Stopped");
+}
+
+async function narrow(page) {
+  await page.setViewportSize({ width: 390, height: 800 });
+  for (const view of [""]) {
+    await page.goto(`${url}/#/${view}`);
+    await page.waitForTimeout(300);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.ok(wide <= 390, `${view || "run"} is ${wide} wide`);
+    await page.screenshot({ path: shot(`narrow-${view || "run"}`) });
+  }
+  await page.setViewportSize({ width: 1280, height: 800 });
+}
+
+await script(async ({ page }) => {
+  await logIn(page);
+  assert.deepEqual(await findings(page), [], "light");
+  for (const step of [lightAndDark, keyboardAlone, keyboardRuns, narrow]) {
+    console.log(step.name);
+    await step(page);
+  }
+});
