@@ -2,12 +2,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/apply.h"
 #include "cli/check.h"
+#include "cli/get.h"
 #include "cli/key.h"
 #include "cli/kubeconfig.h"
 #include "cli/login.h"
 #include "cli/manual.h"
 #include "cli/probe.h"
+#include "cli/run.h"
 #include "cli/selftest.h"
 #include "cli/serve.h"
 #include "common/mem.h"
@@ -15,6 +18,11 @@
 static const struct pd_command commands[] = {
     {"serve", pd_serve_main, "keep the pools and answer the API"},
     {"check", pd_check_main, "print a configuration file in canonical form, or its problems"},
+    {"run", pd_run_main, "run one program, and exit as it did"},
+    {"get", pd_get_main, "show pools, sandboxes or events"},
+    {"apply", pd_apply_main, "make or change the pools of a file"},
+    {"scale", pd_scale_main, "change how many sandboxes a pool has at least"},
+    {"delete", pd_delete_main, "delete a pool, once its runs have finished"},
     {"key", pd_key_main, "make, list, revoke and show API keys"},
     {"kubeconfig", pd_kubeconfig_main, "print what kubectl needs to be a client"},
     {"login", pd_login_main, "a one-time link that logs a browser in"},
