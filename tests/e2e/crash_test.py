@@ -87,6 +87,8 @@ class Crash(unittest.TestCase):
             caller = threading.Thread(target=lambda: answers.append(service.execute(
                 "import time; print('begun', flush=True); time.sleep(100)", timeout=120)))
             caller.start()
+            wait_for(lambda: "Claimed" in service.request(
+                "GET", "/apis/paddock.dev/v1/sandboxes").body.decode())
             time.sleep(0.5)
             busy = [c["Id"] for c in service.sandboxes(state="running")]
             began = time.monotonic()
