@@ -587,7 +587,6 @@ void pd_execution_proceed(struct pd_execution *execution)
 static void push_stdin(struct pd_execution *execution)
 {
     struct pd_buf *wait = &execution->stdin_wait;
-    struct pd_watch *owner = execution->owner;
 
     if (!execution->started || execution->done)
         return;
@@ -597,13 +596,13 @@ static void push_stdin(struct pd_execution *execution)
             break; /* on_stdin_room follows */
         pd_buf_consume(wait, len);
     }
-    if (wait->len == 0 && execution->stdin_eof)
-        pd_job_stdin_eof(execution->job);
     if (execution->stdin_full && wait->len < STDIN_HIGH_BYTES) {
         execution->stdin_full = false;
-        if (owner && owner->events->room)
-            owner->events->room(owner->arg);
+        if (execution->owner && execution->owner->events->room)
+            execution->owner->events->room(execution->owner->arg);
     }
+    if (!execution->done && wait->len == 0 && execution->stdin_eof)
+        pd_job_stdin_eof(execution->job); /* of which it may end */
 }
 
 int pd_execution_stdin(struct pd_execution *execution, const void *data, size_t len)

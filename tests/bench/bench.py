@@ -16,6 +16,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "e2e"))
 
+import stream  # noqa: E402
 from lib.engine import Engine  # noqa: E402
 from lib.service import IMAGE, ROOT, Service, manifest, short_form, wait_for  # noqa: E402
 
@@ -316,8 +317,15 @@ def bench_cells(quick):
                    check=True)
 
 
+def bench_stream(quick):
+    with Service(short_form(2, 2)) as service:
+        service.wait_sandboxes(2)
+        service.hello()
+        stream.measure(service, quick)
+
+
 BENCHES = {"cells": bench_cells, "execute": bench_execute, "saturation": bench_saturation, "fill": bench_fill,
-           "memory": bench_memory}
+           "memory": bench_memory, "stream": bench_stream}
 
 
 def main():
