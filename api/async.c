@@ -9,6 +9,7 @@
 #include "api/book.h"
 #include "api/context.h"
 #include "api/execute.h"
+#include "api/execution.h"
 #include "api/records.h"
 #include "api/route.h"
 #include "api/server.h"
@@ -18,6 +19,7 @@
 #define BATCH_BYTES_MAX (16u * 1024 * 1024)
 #define PAGE_DEFAULT 50
 #define NUMBER_BYTES 32
+#define LIVE_BYTES_MAX 4096
 #define REPLAYED "Idempotent-Replayed: true\r\n"
 
 /* ---- answering ---- */
@@ -499,19 +501,56 @@ static void on_one(void *arg, struct pd_buf *text, const struct pd_err *err)
     on_text(arg, text, err);
 }
 
+/* A run of a WebSocket or of SSE that goes on: it has no record before its end. `own`:
+ * whose it must be, or NULL. */
+static struct pd_execution *find_live(const struct pd_api_context *api, const char *id,
+                                      const char *own)
+{
+    struct pd_execution *execution = pd_executions_find(api->executions, id);
+    struct pd_book_place place;
+
+    if (!execution || pd_execution_is_done(execution) || pd_book_look(api->book, id, &place) ||
+        (own && strcmp(own, pd_execution_key_id(execution)) != 0))
+        return NULL;
+    return execution;
+}
+
+static void reply_live(struct pd_exchange *exchange, const struct pd_execution *execution)
+{
+    const struct pd_request *request = pd_execution_request(execution);
+    pd_autonode struct pd_node *node = pd_node_map_new();
+    struct pd_buf body;
+
+    pd_node_set_string(node, "id", pd_execution_id(execution));
+    pd_node_set_string(node, "status", "running");
+    pd_node_set_string(node, "kind", "stream");
+    pd_node_set_string(node, "key", pd_execution_key_id(execution));
+    pd_node_set_string(node, "pool", request->pool);
+    pd_node_set_string(node, "language", request->language->name);
+    pd_buf_init(&body, LIVE_BYTES_MAX);
+    (void)!pd_json_format(node, &body, NULL);
+    pd_exchange_reply(exchange, 200, "application/json", NULL, &body);
+}
+
 void pd_async_get_handle(void *arg, struct pd_exchange *exchange)
 {
     struct pd_api_context *api = arg;
     char id[PD_SEGMENT_BYTES];
+    const char *own = sees_only(api, exchange);
+    struct pd_execution *live;
     struct asking *asking;
     struct pd_err err;
 
     if (!keeps_records(api, exchange))
         return;
     pd_route_segment("/executions/{}", pd_exchange_path(exchange), id);
+    live = find_live(api, id, own);
+    if (live) {
+        reply_live(exchange, live);
+        return;
+    }
     asking = asking_new(api, exchange, id);
-    ask(asking,
-        pd_records_get(api->records, id, sees_only(api, exchange), on_one, asking, &err), &err);
+    ask(asking, pd_records_get(api->records, id, own, on_one, asking, &err), &err);
 }
 
 /* Seconds since 1970, or RFC 3339 in UTC. 0 where it is neither. */
@@ -603,10 +642,18 @@ static void on_not_live(void *arg, struct pd_buf *text, const struct pd_err *err
     free(asking);
 }
 
+static void reply_canceling(struct pd_exchange *exchange, const char *id)
+{
+    struct pd_buf body;
+
+    pd_buf_init(&body, PD_RECORD_ID_BYTES + 64);
+    (void)!pd_buf_addf(&body, NULL, "{\"id\":\"%s\",\"canceling\":true}\n", id);
+    pd_exchange_reply(exchange, 202, "application/json", NULL, &body);
+}
+
 static void on_canceled(void *arg, const struct pd_err *err)
 {
     struct asking *asking = arg;
-    struct pd_buf body;
 
     if (!asking->exchange) {
         free(asking);
@@ -617,9 +664,7 @@ static void on_canceled(void *arg, const struct pd_err *err)
     } else if (err) {
         problem_of(asking->exchange, err);
     } else {
-        pd_buf_init(&body, PD_RECORD_ID_BYTES + 64);
-        (void)!pd_buf_addf(&body, NULL, "{\"id\":\"%s\",\"canceling\":true}\n", asking->id);
-        pd_exchange_reply(asking->exchange, 202, "application/json", NULL, &body);
+        reply_canceling(asking->exchange, asking->id);
     }
     free(asking);
 }
@@ -631,6 +676,7 @@ void pd_async_delete_handle(void *arg, struct pd_exchange *exchange)
     bool any = key && (key->record.scopes & PD_SCOPE_ADMIN);
     const char *own = any ? NULL : pd_exchange_key_id(exchange);
     char id[PD_SEGMENT_BYTES];
+    struct pd_execution *live;
     struct asking *asking;
     struct pd_err err;
     int rc;
@@ -638,6 +684,12 @@ void pd_async_delete_handle(void *arg, struct pd_exchange *exchange)
     if (!keeps_records(api, exchange))
         return;
     pd_route_segment("/executions/{}", pd_exchange_path(exchange), id);
+    live = find_live(api, id, own);
+    if (live) {
+        reply_canceling(exchange, id);
+        pd_execution_cancel(live); /* last: its end may free it */
+        return;
+    }
     asking = asking_new(api, exchange, id);
     rc = pd_book_cancel(api->book, id, own, on_canceled, asking, &err);
     if (rc == PD_NOT_FOUND)

@@ -62,7 +62,7 @@ async function keyboardRuns(page) {
 
 async function narrow(page) {
   await page.setViewportSize({ width: 390, height: 800 });
-  for (const view of [""]) {
+  for (const view of ["", "history", "pools"]) {
     await page.goto(`${url}/#/${view}`);
     await page.waitForTimeout(300);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth);

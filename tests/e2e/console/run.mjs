@@ -139,13 +139,13 @@ async function historyReplays(page) {
 }
 
 await script(async ({ page, expected }) => {
-  expected.push(/status of 404/, /response code: 404/);
   await logIn(page);
   for (const step of [linesComeOneByOne, anInputIsAnswered, aLoopIsStopped, anInterruptReachesTheProgram,
-    filesAreShown, aReloadReplays, mistakesAreSentences]) {
+    filesAreShown, aReloadReplays, aReloadFollowsWhatStillRuns, mistakesAreSentences, historyReplays]) {
     console.log(step.name);
     await step(page);
   }
+  expected.push(/status of 404/, /response code: 404/);
   await page.goto(`${url}/#/run/run_0000000000000000`);
   await page.locator("#alert").filter({ hasText: "not known" }).waitFor();
 });
