@@ -117,7 +117,7 @@ static void take_over(struct pd_store *store, const char *name, const char *sour
     if (!pool || strncmp(pool->source, "file:", 5) != 0)
         return;
     if (pool->deleting || (access(pool->source + 5, F_OK) < 0 && errno == ENOENT))
-        pd_strcpy(pool->source, sizeof pool->source, source);
+        pd_store_pool_hand_over(store, pool, source);
 }
 
 /* What this source does not declare any more it does not claim either. */

@@ -214,6 +214,8 @@ const char *pd_store_pool_rival_at(const struct pd_pool *pool, size_t i);
  * PD_CONFLICT (another source's). */
 int pd_store_pool_delete(struct pd_store *store, const char *name, const char *source,
                          struct pd_err *err);
+/* The pool is this source's from now on: its owner has given it up. */
+void pd_store_pool_hand_over(struct pd_store *store, struct pd_pool *pool, const char *source);
 /* The controller: nothing of it exists any more. */
 void pd_store_pool_forget(struct pd_store *store, const char *name);
 struct pd_pool *pd_store_pool(struct pd_store *store, const char *name); /* or NULL */

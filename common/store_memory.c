@@ -345,6 +345,15 @@ static void say_conflict(struct pd_store *store, struct pd_pool_record *record)
     change(store, record);
 }
 
+void pd_store_pool_hand_over(struct pd_store *store, struct pd_pool *pool, const char *source)
+{
+    if (strcmp(pool->source, source) == 0)
+        return;
+    pd_strcpy(pool->source, sizeof pool->source, source);
+    say_conflict(store, record_of_pool(pool));
+    change(store, record_of_pool(pool));
+}
+
 const char *pd_store_pool_rival_at(const struct pd_pool *pool, size_t i)
 {
     return i < PD_POOL_RIVALS_MAX ? ((const struct pd_pool_record *)(const void *)pool)->rivals[i]

@@ -25,7 +25,7 @@
 #define CREATE_ATTEMPTS_MAX 3
 #define LINK_ATTEMPTS_MAX 3
 #define ID_RANDOM_CHARS 10
-#define SHORT_LIFE_MS 3000 /* from ready to dead, without a run */
+#define SHORT_LIFE_MS 10000 /* from ready to dead, without a run */
 #define SHORT_LIVES_MAX 5  /* generations in a row: something is wrong */
 
 static struct pd_sandbox_state *state_of(const struct pd_sandbox *sandbox)

@@ -287,6 +287,22 @@ static void test_a_conflict_names_who_else_declares_it(void **state)
     assert_string_equal(pool->conflict, "");
 }
 
+static void test_a_pool_handed_over_is_a_change(void **state)
+{
+    struct world *world = *state;
+    struct pd_pool *pool = pd_store_pool(world->store, "p");
+    uint64_t version = pool->resource_version;
+
+    pd_store_pool_set_rival(world->store, "p", "redis", true);
+    pd_store_pool_hand_over(world->store, pool, "file:/b.yaml");
+    assert_string_equal(pool->source, "file:/b.yaml");
+    assert_non_null(strstr(pool->conflict, "belongs to file:/b.yaml"));
+    assert_true(pool->resource_version > version);
+    version = pool->resource_version;
+    pd_store_pool_hand_over(world->store, pool, "file:/b.yaml");
+    assert_int_equal(pool->resource_version, version);
+}
+
 static void test_a_source_error_is_a_change(void **state)
 {
     struct world *world = *state;
@@ -669,6 +685,7 @@ int main(void)
         store_test(test_a_pool_has_an_identity),
         store_test(test_a_kept_pool_comes_back_as_it_was),
         store_test(test_a_conflict_names_who_else_declares_it),
+        store_test(test_a_pool_handed_over_is_a_change),
         store_test(test_a_source_error_is_a_change),
         store_test(test_events_are_told_once_a_turn),
         store_test(test_many_changes_are_one_notification),
