@@ -44,6 +44,7 @@
 #include "common/process.h"
 #include "controller/controller.h"
 #include "controller/provider_docker.h"
+#include "controller/provider_shared.h"
 
 #define LANGUAGES_BYTES_MAX (256u * 1024)
 
@@ -65,7 +66,8 @@ struct service {
     struct pd_sources *sources;
     struct pd_redis *redis; /* NULL: no REDIS_URL */
     struct pd_source_redis *source_redis;
-    struct pd_provider *docker;
+    struct pd_provider *docker; /* with Redis the shared one */
+    struct pd_provider *below;  /* then the one below it, closed by it; else NULL */
     struct pd_provider *ecs;
     struct pd_controller *controller;
     struct pd_api *api;
@@ -110,9 +112,11 @@ static void stop_step(void *arg)
 
     if (service->api)
         pd_api_close(PD_STEAL(service->api), stop_step, service);
-    else if (service->controller)
+    else if (service->controller) {
+        if (service->below)
+            pd_provider_shared_withdraw(service->docker);
         pd_controller_close(PD_STEAL(service->controller), true, stop_step, service);
-    else if (service->ecs) {
+    } else if (service->ecs) {
         struct pd_provider *ecs = PD_STEAL(service->ecs);
         ecs->ops->close(ecs, stop_step, service);
     } else if (service->docker) {
@@ -364,6 +368,57 @@ static int open_kept(struct service *service, struct pd_err *err)
     return pd_kube_keep_open(&config, &service->kube_keep, err);
 }
 
+static const char *engine_of(void *arg)
+{
+    const struct service *service = arg;
+
+    return pd_provider_docker_engine_id(service->below);
+}
+
+/* For the sandboxes of another replica. */
+static int open_guest(void *arg, const char *instance, struct pd_provider **ret_provider,
+                      struct pd_err *err)
+{
+    struct service *service = arg;
+    const struct pd_docker_config docker = {
+        .host = service->options.docker.host,
+        .tls_verify = service->options.docker.tls_verify,
+        .cert_path = service->options.docker.cert_path,
+        .instance = instance,
+        .metrics = service->metrics,
+    };
+
+    return pd_provider_docker_new(&service->loop, &docker, ret_provider, err);
+}
+
+/* With Redis the engine is shared with other replicas. */
+static void share_docker(struct service *service)
+{
+    const struct pd_provider_shared_config config = {
+        .loop = &service->loop,
+        .redis = service->redis,
+        .store = service->store,
+        .below = service->docker,
+        .scope = engine_of,
+        .guest = open_guest,
+        .arg = service,
+    };
+
+    if (!service->redis || !service->docker)
+        return;
+    service->below = service->docker;
+    service->docker = pd_provider_shared_new(&config);
+}
+
+static struct pd_share share_of(void *arg, const struct pd_pool_spec *spec)
+{
+    const struct service *service = arg;
+
+    if (spec->provider != PD_PROVIDER_DOCKER)
+        return (struct pd_share){spec->min_size, spec->max_size, spec->target_idle};
+    return pd_provider_shared_share(service->docker, spec);
+}
+
 static int open_controller(struct service *service, struct pd_err *err)
 {
     pd_autofree char *state_dir = realpath(service->state.dir, NULL);
@@ -392,7 +447,10 @@ static int open_controller(struct service *service, struct pd_err *err)
     if ((!ecs || docker.host || access("/var/run/docker.sock", F_OK) == 0) &&
         pd_provider_docker_new(&service->loop, &docker, &service->docker, err) < 0)
         return err->kind;
+    share_docker(service);
     config.docker = service->docker;
+    config.share = service->below ? share_of : NULL;
+    config.share_arg = service;
     service->controller = pd_controller_new(&config);
     return 0;
 }

@@ -8,6 +8,7 @@
 #include "common/languages.h"
 #include "common/store.h"
 #include "controller/provider.h"
+#include "controller/share.h"
 
 struct pd_controller;
 struct pd_metrics;
@@ -19,6 +20,9 @@ struct pd_controller_config {
     struct pd_provider *docker; /* NULL where not configured */
     struct pd_provider *ecs;    /* likewise */
     struct pd_time (*fixed_now)(void); /* a clock for tests, NULL for pd_time_now */
+    /* Of a pool's size, what this controller is to keep; NULL: all of it. */
+    struct pd_share (*share)(void *arg, const struct pd_pool_spec *spec);
+    void *share_arg;
     struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
 };
 

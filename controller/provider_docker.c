@@ -315,3 +315,10 @@ int pd_provider_docker_new(uv_loop_t *loop, const struct pd_docker_config *confi
     *ret_provider = &docker->provider;
     return 0;
 }
+
+const char *pd_provider_docker_engine_id(const struct pd_provider *provider)
+{
+    const struct pd_docker *docker = PD_CONTAINER_OF(provider, const struct pd_docker, provider);
+
+    return pd_docker_engine_facts(docker->engine)->id;
+}

@@ -32,4 +32,7 @@ int pd_provider_docker_new(uv_loop_t *loop, const struct pd_docker_config *confi
                            struct pd_provider **ret_provider, struct pd_err *err)
     __attribute__((warn_unused_result));
 
+/* The engine's ID (GET /info), "" before it has answered or where it has none. */
+const char *pd_provider_docker_engine_id(const struct pd_provider *provider);
+
 #endif

@@ -291,11 +291,28 @@ static void note_deletion(struct pd_pool *pool, struct pd_time now)
         state->drain_begun = pd_time_add_ms(now, ago_ms > 0 ? -ago_ms : 0);
 }
 
+/* What this controller is to keep of the pool. The copy borrows what it points to. */
+static struct pd_pool_spec spec_of(const struct pd_controller *controller,
+                                   const struct pd_pool *pool)
+{
+    struct pd_pool_spec spec = *pool->spec;
+    struct pd_share share;
+
+    if (!controller->share)
+        return spec;
+    share = controller->share(controller->share_arg, pool->spec);
+    spec.min_size = share.min_size;
+    spec.max_size = share.max_size;
+    spec.target_idle = share.target_idle;
+    return spec;
+}
+
 void pd_reconcile_pool(struct pd_controller *controller, const char *name)
 {
     struct pd_pool *pool = pd_store_pool(controller->store, name);
     struct pd_time now = controller->now();
     struct pd_pool_state *state;
+    struct pd_pool_spec spec;
     struct pd_view view;
     struct pd_plan plan;
 
@@ -312,7 +329,8 @@ void pd_reconcile_pool(struct pd_controller *controller, const char *name)
     note_deletion(pool, now);
     give_up_preparing(controller, pool);
     view = view_of(controller, pool, now);
-    pd_decide(pool->spec, &view, now, &plan);
+    spec = spec_of(controller, pool);
+    pd_decide(&spec, &view, now, &plan);
     pd_refill_missing(&state->refill, plan.wanted - plan.status.ready - plan.status.claimed);
     pd_peak_note(&state->needed, now, plan.needed);
     carry_out(controller, pool, &plan);

@@ -1,0 +1,312 @@
+#include "controller/replica.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/time.h"
+
+/* KEYS seen, totals; ARGV id. The time (ms), everyone and when, all totals. */
+#define BEAT_SCRIPT                                                                                \
+    "local time = redis.call('TIME')\n"                                                            \
+    "local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)\n"                 \
+    "local text = string.format('%.0f', ms)\n"                                                     \
+    "redis.call('ZADD', KEYS[1], text, ARGV[1])\n"                                                 \
+    "return {text, redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES'),\n"                          \
+    "  redis.call('HGETALL', KEYS[2])}\n"
+
+/* KEYS seen, totals, wishes; ARGV id. One that still owns something is to be found
+ * dead. */
+#define LEAVE_SCRIPT                                                                               \
+    "local all = redis.call('HGETALL', KEYS[3])\n"                                                 \
+    "for i = 1, #all, 2 do\n"                                                                      \
+    "  if string.match(all[i + 1], '^(%S+) ') == ARGV[1] then\n"                                   \
+    "    redis.call('HDEL', KEYS[3], all[i])\n"                                                    \
+    "  end\n"                                                                                      \
+    "end\n"                                                                                        \
+    "for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do\n"                                    \
+    "  if string.match(field, ' (%S+)$') == ARGV[1] then return 0 end\n"                           \
+    "end\n"                                                                                        \
+    "return redis.call('ZREM', KEYS[1], ARGV[1])\n"
+
+struct name {
+    char id[PD_REPLICA_ID_MAX];
+};
+
+struct total {
+    char pool[PD_POOL_NAME_MAX];
+    char replica[PD_REPLICA_ID_MAX];
+    int count;
+};
+
+struct pd_replica {
+    struct pd_redis *redis;
+    struct pd_redis_script beat, leave;
+    char *seen_key, *totals_key, *wishes_key;
+    char id[PD_REPLICA_ID_MAX];
+    void (*beaten)(void *arg, bool changed);
+    void *arg;
+    uv_timer_t timer;
+    bool handle_open, asking;
+    struct pd_time up_at;     /* when Redis was reached last */
+    struct name *live, *dead; /* live: by name */
+    size_t n_live, n_dead;
+    struct total *totals;
+    size_t n_totals;
+    bool closing;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* ---- what Redis says ---- */
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct name *)a)->id, ((const struct name *)b)->id);
+}
+
+/* After Redis was away those who are alive need a moment to be heard again. */
+static bool is_settling(const struct pd_replica *replica)
+{
+    return pd_time_ms_between(replica->up_at, pd_time_now()) < PD_REPLICA_DEAD_MS;
+}
+
+/* True when those who are alive are others than before. */
+static bool take_live(struct pd_replica *replica, struct name *live, size_t count)
+{
+    bool same;
+
+    qsort(live, count, sizeof *live, by_name);
+    same = count == replica->n_live &&
+           (!count || memcmp(live, replica->live, count * sizeof *live) == 0);
+    if (same || (count < replica->n_live && is_settling(replica))) {
+        free(live);
+        return false;
+    }
+    free(replica->live);
+    replica->live = live;
+    replica->n_live = count;
+    return true;
+}
+
+static bool take_seen(struct pd_replica *replica, int64_t now_ms, const struct pd_redis_reply *seen)
+{
+    size_t n = seen->count / 2 < PD_REPLICAS_MAX ? seen->count / 2 : PD_REPLICAS_MAX;
+    struct name *live = pd_calloc(n + 1, sizeof *live);
+    size_t n_live = 0;
+
+    replica->n_dead = 0;
+    replica->dead = pd_realloc(replica->dead, n + 1, sizeof *replica->dead);
+    for (size_t i = 0; i < n; i++) {
+        const struct pd_redis_reply *id = pd_redis_reply_string(seen, 2 * i);
+        int64_t ms = pd_redis_reply_integer(seen, 2 * i + 1, 0);
+        bool is_dead = now_ms - ms >= PD_REPLICA_DEAD_MS;
+
+        if (id && id->len < PD_REPLICA_ID_MAX)
+            pd_strcpy((is_dead ? &replica->dead[replica->n_dead++] : &live[n_live++])->id,
+                      PD_REPLICA_ID_MAX, id->text);
+    }
+    return take_live(replica, live, n_live);
+}
+
+/* "POOL REPLICA", count. */
+static bool take_totals(struct pd_replica *replica, const struct pd_redis_reply *hash)
+{
+    struct total *totals = pd_calloc(hash->count / 2 + 1, sizeof *totals);
+    size_t n = 0;
+    bool changed;
+
+    for (size_t i = 0; i + 1 < hash->count; i += 2) {
+        const struct pd_redis_reply *field = pd_redis_reply_string(hash, i);
+        struct total *total = &totals[n];
+
+        total->count = (int)pd_redis_reply_integer(hash, i + 1, 0);
+        if (field && field->len < PD_POOL_NAME_MAX + PD_REPLICA_ID_MAX &&
+            sscanf(field->text, "%63s %63s", total->pool, total->replica) == 2)
+            n++;
+    }
+    changed = n != replica->n_totals || (n && memcmp(totals, replica->totals, n * sizeof *totals));
+    free(replica->totals);
+    replica->totals = totals;
+    replica->n_totals = n;
+    return changed;
+}
+
+static void replica_gone(struct pd_replica *replica);
+
+static void on_beaten(void *arg, const struct pd_err *err, const struct pd_redis_reply *reply)
+{
+    struct pd_replica *replica = arg;
+    bool changed;
+
+    replica->asking = false;
+    if (replica->closing) {
+        replica_gone(replica);
+        return;
+    }
+    if (err) {
+        pd_log(PD_LOG_DEBUG, "replica", "no heartbeat", "err", err->msg, NULL);
+        return;
+    }
+    if (reply->type != PD_REDIS_ARRAY || reply->count != 3)
+        return;
+    changed = take_seen(replica, pd_redis_reply_integer(reply, 0, 0), reply->items[1]);
+    changed |= take_totals(replica, reply->items[2]);
+    replica->beaten(replica->arg, changed);
+}
+
+void pd_replica_beat(struct pd_replica *replica)
+{
+    const struct pd_redis_arg args[] = {PD_REDIS_TEXT(replica->seen_key),
+                                        PD_REDIS_TEXT(replica->totals_key),
+                                        PD_REDIS_TEXT(replica->id)};
+    struct pd_err err;
+
+    if (replica->asking || replica->closing)
+        return;
+    replica->asking =
+        pd_redis_eval(replica->redis, &replica->beat, 2, args, 3, on_beaten, replica, &err) == 0;
+}
+
+/* ---- asked ---- */
+
+static int count_of(const struct pd_replica *replica, const char *pool, const char *id)
+{
+    for (size_t i = 0; i < replica->n_totals; i++)
+        if (strcmp(replica->totals[i].pool, pool) == 0 &&
+            strcmp(replica->totals[i].replica, id) == 0)
+            return replica->totals[i].count;
+    return 0;
+}
+
+static bool is_live(const struct pd_replica *replica, const char *id)
+{
+    struct name name;
+
+    pd_strcpy(name.id, sizeof name.id, id);
+    return bsearch(&name, replica->live, replica->n_live, sizeof name, by_name) != NULL;
+}
+
+struct pd_share pd_replica_share(const struct pd_replica *replica, const struct pd_pool_spec *spec)
+{
+    const struct pd_share pool = {spec->min_size, spec->max_size, spec->target_idle};
+    struct pd_place ours = {.index = 0, .count = (int)replica->n_live};
+    int others = 0;
+
+    if (!is_live(replica, replica->id)) /* not heard yet: as if there were one more */
+        ours = (struct pd_place){(int)replica->n_live, (int)replica->n_live + 1};
+    for (size_t i = 0; i < replica->n_live; i++) {
+        struct pd_place place = {(int)i, ours.count};
+        int has = count_of(replica, spec->name, replica->live[i].id);
+        int floor = pd_share_floor(&pool, place);
+
+        if (strcmp(replica->live[i].id, replica->id) == 0)
+            ours = place;
+        else
+            others += has > floor ? has : floor;
+    }
+    for (size_t i = 0; i < replica->n_dead; i++)
+        if (!is_live(replica, replica->dead[i].id))
+            others += count_of(replica, spec->name, replica->dead[i].id);
+    return pd_share_of(&pool, ours, count_of(replica, spec->name, replica->id), others);
+}
+
+const char *pd_replica_dead_at(const struct pd_replica *replica, size_t i)
+{
+    return i < replica->n_dead ? replica->dead[i].id : NULL;
+}
+
+/* ---- life ---- */
+
+static void on_timer(uv_timer_t *timer)
+{
+    pd_replica_beat(timer->data);
+}
+
+static void on_up(void *arg)
+{
+    struct pd_replica *replica = arg;
+
+    replica->up_at = pd_time_now();
+    pd_replica_beat(replica);
+}
+
+struct pd_replica *pd_replica_open(const struct pd_replica_config *config)
+{
+    struct pd_replica *replica = PD_NEW(struct pd_replica);
+
+    replica->redis = config->redis;
+    replica->beat = pd_redis_script_of(BEAT_SCRIPT);
+    replica->leave = pd_redis_script_of(LEAVE_SCRIPT);
+    replica->seen_key = pd_asprintf("%s:seen", config->prefix);
+    replica->totals_key = pd_asprintf("%s:totals", config->prefix);
+    replica->wishes_key = pd_asprintf("%s:wishes", config->prefix);
+    pd_strcpy(replica->id, sizeof replica->id, config->id);
+    replica->beaten = config->beaten;
+    replica->arg = config->arg;
+    replica->up_at = pd_time_now();
+    pd_redis_observe(replica->redis, &(struct pd_redis_observer){.up = on_up, .arg = replica});
+    uv_timer_init(config->loop, &replica->timer);
+    replica->timer.data = replica;
+    replica->handle_open = true;
+    uv_timer_start(&replica->timer, on_timer, 0, PD_REPLICA_BEAT_MS);
+    return replica;
+}
+
+static void replica_gone(struct pd_replica *replica)
+{
+    void (*closed)(void *arg) = replica->closed;
+    void *arg = replica->closed_arg;
+
+    if (replica->handle_open || replica->asking)
+        return;
+    free(replica->seen_key);
+    free(replica->totals_key);
+    free(replica->wishes_key);
+    free(replica->live);
+    free(replica->dead);
+    free(replica->totals);
+    free(replica);
+    if (closed)
+        closed(arg);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct pd_replica *replica = handle->data;
+
+    replica->handle_open = false;
+    replica_gone(replica);
+}
+
+static void on_left(void *arg, const struct pd_err *err, const struct pd_redis_reply *reply)
+{
+    struct pd_replica *replica = arg;
+
+    (void)err, (void)reply;
+    replica->asking = false;
+    replica_gone(replica);
+}
+
+void pd_replica_close(struct pd_replica *replica, void (*closed)(void *arg), void *arg)
+{
+    const struct pd_redis_arg args[] = {
+        PD_REDIS_TEXT(replica->seen_key), PD_REDIS_TEXT(replica->totals_key),
+        PD_REDIS_TEXT(replica->wishes_key), PD_REDIS_TEXT(replica->id)};
+    struct pd_err err;
+    int rc;
+
+    if (replica->closing)
+        return;
+    replica->closing = true;
+    replica->closed = closed;
+    replica->closed_arg = arg;
+    pd_redis_unobserve(replica->redis, replica);
+    uv_close((uv_handle_t *)&replica->timer, on_timer_closed);
+    /* Behind a beat under way, whose answer is then the one waited for. */
+    rc = pd_redis_eval(replica->redis, &replica->leave, 3, args, 4,
+                       replica->asking ? NULL : on_left, replica, &err);
+    replica->asking = replica->asking || rc == 0;
+}

@@ -1,0 +1,41 @@
+/* One of several replicas on one Redis and one engine: says that it is there,
+ * once a second, and knows who else is and how much everyone owns. */
+#ifndef PD_CONTROLLER_REPLICA_H
+#define PD_CONTROLLER_REPLICA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+#include "common/loop_redis.h"
+#include "common/pool.h"
+#include "controller/share.h"
+
+#define PD_REPLICA_BEAT_MS 1000
+#define PD_REPLICA_DEAD_MS 6000 /* after its last beat */
+#define PD_REPLICA_ID_MAX 64
+#define PD_REPLICAS_MAX 1024
+
+struct pd_replica;
+
+struct pd_replica_config {
+    uv_loop_t *loop;
+    struct pd_redis *redis;                  /* outlives it */
+    const char *prefix;                      /* of its keys; copied */
+    const char *id;                          /* its instance name; copied */
+    void (*beaten)(void *arg, bool changed); /* heard from Redis; who is there or what they own
+                                                differs from before */
+    void *arg;
+};
+
+struct pd_replica *pd_replica_open(const struct pd_replica_config *config);
+/* Ask Redis now. */
+void pd_replica_beat(struct pd_replica *replica);
+/* Of the pool, for this one. What Redis said last counts. */
+struct pd_share pd_replica_share(const struct pd_replica *replica, const struct pd_pool_spec *spec);
+/* The i-th of those that are dead and not yet forgotten, or NULL. */
+const char *pd_replica_dead_at(const struct pd_replica *replica, size_t i);
+/* Says goodbye, unless it still owns something. `closed` fires once from the loop. */
+void pd_replica_close(struct pd_replica *replica, void (*closed)(void *arg), void *arg);
+
+#endif

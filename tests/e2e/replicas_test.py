@@ -1,0 +1,257 @@
+"""Several replicas on one real Redis and one engine: all serve, one leads, and
+whoever is killed leaves nothing behind."""
+
+import os
+import re
+import signal
+import threading
+import time
+import unittest
+
+from lib.redis import Redis
+from lib.service import Service, is_sanitized, manifest, short_form, wait_for
+
+AOF = ("--appendonly", "yes", "--appendfsync", "everysec")
+
+
+class Cluster:
+    """A Redis and so many replicas; at the end nothing of any of them is left."""
+
+    def __init__(self, count, config):
+        self.redis = Redis(*AOF)
+        self.config = config
+        self.replicas = []
+        self.count = count
+        self.instances = set()
+
+    def __enter__(self):
+        self.redis.start()
+        try:
+            for _ in range(self.count):
+                self.add()
+        except BaseException:
+            self.sweep()
+            raise
+        return self
+
+    def add(self):
+        service = Service(self.config, env={"REDIS_URL": self.redis.url}).start()
+        self.replicas.append(service)
+        self.instances.add(service.instance)
+        return service
+
+    def __exit__(self, kind, value, trace):
+        if kind is not None:
+            for service in self.replicas:
+                print("---- the log of %s ----\n%s" % (service.instance, service.log()[-4000:]))
+        try:
+            for service in self.replicas:
+                service.close()
+            if kind is None and self.live():
+                raise AssertionError("left behind: %s" % self.live())
+        finally:
+            self.sweep()
+
+    def sweep(self):
+        engine = self.replicas[0].engine if self.replicas else None
+        for instance in self.instances:
+            engine.sweep(instance)
+        self.redis.close()
+
+    def live(self):
+        """Every container of every replica, whatever its state."""
+        found = []
+        for instance in sorted(self.instances):
+            found += [c["Id"][:12] for c in self.replicas[0].engine.containers(instance)
+                      if c["Labels"].get("paddock.dev/sandbox")]
+        return found
+
+    def key(self, name):
+        keys = self.redis.cli("--raw", "KEYS", "paddock:*:%s" % name).split()
+        return keys[0] if keys else "none"
+
+    def leader(self):
+        """The replica that leads, or None."""
+        held = self.redis.cli("--raw", "GET", self.key("lease"), check=False)
+        for service in self.replicas:
+            if service.process and service.process.poll() is None and \
+                    held.endswith(":" + service.instance):
+                return service
+        return None
+
+    def wait_leader(self, other_than=None, timeout=30):
+        def led():
+            leader = self.leader()
+            return leader if leader is not other_than else None
+        led.__doc__ = "a leader"
+        return wait_for(led, timeout)
+
+    def token(self):
+        return int(self.redis.cli("GET", self.key("fence")))
+
+    def kill(self, service):
+        """kill -9; its folder stays for the sweep."""
+        service.kill9()
+        service.process = None
+
+    def forget(self, service):
+        """It is not among those that are closed at the end."""
+        self.replicas.remove(service)
+        service.process = None
+        import shutil
+        shutil.rmtree(service.dir, ignore_errors=True)
+
+    def wait_all_warm(self, each=1):
+        for service in self.replicas:
+            def warm(service=service):
+                return len(service.sandboxes(state="running")) >= each
+            warm.__doc__ = "%d sandboxes of %s" % (each, service.instance)
+            wait_for(warm, 60)
+
+
+class Load:
+    """Callers who keep running something; what went wrong, by status."""
+
+    def __init__(self, services, callers=2):
+        self.done, self.bad = 0, []
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._call, args=(s,), daemon=True)
+                         for s in services for _ in range(callers)]
+
+    def _call(self, service):
+        n = 0
+        while not self._stop.is_set():
+            n += 1
+            text = "%d-%d" % (threading.get_ident(), n)
+            try:
+                answer = service.request("POST", "/execute", {"code": "print('%s')" % text})
+            except OSError as problem:
+                answer = problem
+            with self._lock:
+                if getattr(answer, "status", 0) == 200 and answer.json["output"] == text + "\n":
+                    self.done += 1
+                else:
+                    self.bad.append((service.instance, repr(answer)))
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+
+class Replicas(unittest.TestCase):
+    def test_all_serve_one_leads(self):
+        with Cluster(3, short_form(3, 6)) as cluster:
+            cluster.wait_all_warm()
+            for service in cluster.replicas:
+                self.assertEqual(service.hello()["output"], "hello\n")
+            leads = [s for s in cluster.replicas if "this replica leads" in s.log()]
+            self.assertEqual(len(leads), 1)
+            with Load(cluster.replicas) as load:
+                most, end = 0, time.monotonic() + 4
+                while time.monotonic() < end:
+                    most = max(most, len(cluster.live()))
+            self.assertFalse(load.bad)
+            self.assertGreater(load.done, 10)
+            self.assertLessEqual(most, 6)
+            # What Redis says is what there is.
+            def agrees():
+                return int(cluster.redis.cli("HLEN", cluster.key("sandboxes"))) == len(cluster.live())
+            wait_for(agrees, 30)
+
+    def test_the_leader_is_killed(self):
+        with Cluster(3, short_form(3, 6)) as cluster:
+            cluster.wait_all_warm()
+            old, token = cluster.wait_leader(), cluster.token()
+            others = [s for s in cluster.replicas if s is not old]
+            with Load(others) as load:
+                cluster.kill(old)
+                began = time.monotonic()
+                new = cluster.wait_leader(old, 20)
+                took = time.monotonic() - began
+                self.assertLess(took, 8, "seconds without a leader")
+                self.assertGreater(cluster.token(), token)
+                self.assertIn(new, others)
+                # What it left is collected; the others take over its share.
+                wait_for(lambda: not old.containers(), 60)
+                wait_for(lambda: len(cluster.live()) >= 3, 60)
+            self.assertFalse(load.bad, "runs of others suffered")
+            cluster.forget(old)
+
+    def test_a_follower_is_killed_and_comes_back(self):
+        with Cluster(2, short_form(2, 4)) as cluster:
+            cluster.wait_all_warm()
+            leader = cluster.wait_leader()
+            follower = [s for s in cluster.replicas if s is not leader][0]
+            before = {c["Id"] for c in follower.sandboxes(state="running")}
+            follower.kill9()
+            follower.start()  # before it is taken for dead: it adopts what it had
+            follower.hello()
+            self.assertTrue(before & {c["Id"] for c in follower.sandboxes(state="running")})
+            follower.kill9()
+            wait_for(lambda: not follower.containers(), 60)
+            follower.start()
+            cluster.wait_all_warm()
+            follower.hello()
+
+    def test_a_leader_that_stalls_steps_down(self):
+        with Cluster(2, short_form(2, 2)) as cluster:
+            cluster.wait_all_warm()
+            old = cluster.wait_leader()
+            old.process.send_signal(signal.SIGSTOP)
+            try:
+                new = cluster.wait_leader(old, 20)
+                # It was not heard for so long that its sandboxes are collected.
+                wait_for(lambda: not old.containers(), 60)
+            finally:
+                old.process.send_signal(signal.SIGCONT)
+            new.hello()
+            wait_for(lambda: "does not lead any more" in old.log(), 20)
+            cluster.wait_all_warm()
+            old.hello()
+            self.assertIs(cluster.leader(), new)
+            self.assertLessEqual(len(cluster.live()), 2)
+
+    def test_redis_restarts_under_load(self):
+        with Cluster(2, short_form(2, 6)) as cluster:
+            cluster.wait_all_warm()
+            with Load(cluster.replicas) as load:
+                for _ in range(1 if is_sanitized() else 2):
+                    time.sleep(1.5)
+                    cluster.redis.kill9()
+                    time.sleep(1)
+                    cluster.redis.start()
+                    cluster.wait_leader()
+            self.assertFalse(load.bad)
+            self.assertGreater(load.done, 10)
+            self.assertLessEqual(len(cluster.live()), 6)
+
+    def test_redis_is_away_and_comes_back_empty(self):
+        away = 8 if is_sanitized() else 15
+        # Nothing is recycled: what goes while Redis is away is not replaced.
+        config = manifest("default", minSize=2, maxSize=2, recycle="{afterRuns: 1000000}")
+        with Cluster(2, config) as cluster:
+            cluster.wait_all_warm()
+            before = {c for c in cluster.live()}
+            with Load(cluster.replicas, 1) as load:
+                cluster.redis.kill9()
+                time.sleep(away)
+                for name in os.listdir(cluster.redis.dir):
+                    if name.startswith("appendonly"):
+                        os.rename(os.path.join(cluster.redis.dir, name),
+                                  os.path.join(cluster.redis.dir, "lost"))
+                cluster.redis.start()
+                cluster.wait_leader()
+                time.sleep(8)  # longer than it takes to be thought dead
+            self.assertFalse(load.bad)
+            self.assertTrue(before & set(cluster.live()), "live replicas lost their sandboxes")
+            def registered():
+                return int(cluster.redis.cli("HLEN", cluster.key("sandboxes"))) == len(cluster.live())
+            wait_for(registered, 30)
+            self.assertLessEqual(len(cluster.live()), 2)
