@@ -29,7 +29,7 @@ static void pair_free(struct pair *pair)
 {
     X509_free(pair->cert);
     EVP_PKEY_free(pair->key);
-    *pair = (struct pair){NULL};
+    *pair = (struct pair){.cert = NULL};
 }
 #define autopair __attribute__((cleanup(pair_free)))
 
@@ -53,7 +53,7 @@ static int no_passphrase(char *buf, int size, int rwflag, void *arg)
 
 static int parse_pair(const char *text, size_t len, struct pair *ret, struct pd_err *err)
 {
-    autopair struct pair pair = {NULL};
+    autopair struct pair pair = {.cert = NULL};
     BIO *bio = BIO_new_mem_buf(text, (int)len);
 
     pair.cert = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
@@ -69,7 +69,7 @@ static int parse_pair(const char *text, size_t len, struct pair *ret, struct pd_
     if (X509_check_private_key(pair.cert, pair.key) != 1)
         return openssl_err(err, PD_INVALID, "certificate and key do not belong together");
     *ret = pair;
-    pair = (struct pair){NULL};
+    pair = (struct pair){.cert = NULL};
     return 0;
 }
 
@@ -272,7 +272,7 @@ static char *own_ca_path(const struct pd_identity_config *config)
 
 static int given_ca(const struct pd_identity_config *config, struct pair *ret, struct pd_err *err)
 {
-    autopair struct pair ca = {NULL};
+    autopair struct pair ca = {.cert = NULL};
     int rc = load_pair(config->ca_file, &ca, err);
 
     if (rc < 0)
@@ -282,14 +282,14 @@ static int given_ca(const struct pd_identity_config *config, struct pair *ret, s
     if (seconds_left(ca.cert, config->now_s) <= 0)
         return pd_err_set(err, PD_INVALID, "the authority in '%s' has run out", config->ca_file);
     *ret = ca;
-    ca = (struct pair){NULL};
+    ca = (struct pair){.cert = NULL};
     return 0;
 }
 
 static int own_ca(const struct pd_identity_config *config, struct pair *ret, struct pd_err *err)
 {
     pd_autofree char *path = own_ca_path(config);
-    autopair struct pair ca = {NULL};
+    autopair struct pair ca = {.cert = NULL};
     int rc = load_pair(path, &ca, err);
 
     if (rc < 0 && rc != PD_NOT_FOUND)
@@ -304,7 +304,7 @@ static int own_ca(const struct pd_identity_config *config, struct pair *ret, str
             return rc;
     }
     *ret = ca;
-    ca = (struct pair){NULL};
+    ca = (struct pair){.cert = NULL};
     return 0;
 }
 
@@ -330,7 +330,7 @@ int pd_identity_prepare(const struct pd_identity_config *config, char **ret_path
                         struct pd_err *err)
 {
     pd_autofree char *path = pd_asprintf("%s/server.pem", config->dir);
-    autopair struct pair ca = {NULL}, server = {NULL};
+    autopair struct pair ca = {.cert = NULL}, server = {.cert = NULL};
     pd_autobuf struct pd_buf san;
     bool changed = false;
     int rc;
@@ -362,7 +362,7 @@ int pd_identity_prepare(const struct pd_identity_config *config, char **ret_path
 int pd_identity_ca(const struct pd_identity_config *config, char **ret_pem, struct pd_err *err)
 {
     pd_autofree char *own = own_ca_path(config);
-    autopair struct pair ca = {NULL};
+    autopair struct pair ca = {.cert = NULL};
     BIO *bio;
     char *data;
     long len;

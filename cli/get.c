@@ -193,9 +193,11 @@ int pd_get_main(int argc, char **argv)
             state_dir = optarg;
             break;
         case 'o':
-            if (parse_form(optarg, &form))
-                break;
-            /* fall through */
+            if (!parse_form(optarg, &form)) {
+                fputs(usage, stderr);
+                return 2;
+            }
+            break;
         default:
             fputs(usage, c == 'h' ? stdout : stderr);
             return c == 'h' ? 0 : 2;

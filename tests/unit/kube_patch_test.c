@@ -88,8 +88,7 @@ static void test_json(void **state)
          "{\"baz\":\"qux\",\"foo\":[\"a\",2,\"c\"]}"},
         {"{\"foo\":\"bar\"}", "[{\"op\":\"add\",\"path\":\"/child\",\"value\":{\"grand\":{}}}]",
          "{\"foo\":\"bar\",\"child\":{\"grand\":{}}}"},
-        {"{\"foo\":\"bar\"}",
-         "[{\"op\":\"add\",\"path\":\"/baz\",\"value\":\"qux\",\"xyz\":123}]",
+        {"{\"foo\":\"bar\"}", "[{\"op\":\"add\",\"path\":\"/baz\",\"value\":\"qux\",\"xyz\":123}]",
          "{\"foo\":\"bar\",\"baz\":\"qux\"}"},
         {"{\"/\":9,\"~1\":10}", "[{\"op\":\"test\",\"path\":\"/~01\",\"value\":10}]",
          "{\"/\":9,\"~1\":10}"},
@@ -153,8 +152,9 @@ static void test_json_refused(void **state)
 static void test_json_is_atomic(void **state)
 {
     pd_autonode struct pd_node *node = parse("{\"a\":1}"),
-                               *patch = parse("[{\"op\":\"remove\",\"path\":\"/a\"},"
-                                              "{\"op\":\"remove\",\"path\":\"/a\"}]");
+                               *patch = parse(
+                                   "[{\"op\":\"remove\",\"path\":\"/a\"},"
+                                   "{\"op\":\"remove\",\"path\":\"/a\"}]");
     struct pd_err err;
 
     (void)state;
@@ -184,8 +184,10 @@ static void test_json_does_not_explode(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_merge),          cmocka_unit_test(test_json),
-        cmocka_unit_test(test_json_refused),   cmocka_unit_test(test_json_is_atomic),
+        cmocka_unit_test(test_merge),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_json_refused),
+        cmocka_unit_test(test_json_is_atomic),
         cmocka_unit_test(test_json_does_not_explode),
     };
 
