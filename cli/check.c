@@ -7,6 +7,7 @@
 
 #include "cli/redis_env.h"
 #include "cli/source_redis.h"
+#include "cli/check_live.h"
 #include "common/asset.h"
 #include "common/file.h"
 #include "common/json.h"
@@ -422,6 +423,10 @@ int pd_check_main(int argc, char **argv)
     if (argc < 2) {
         print_usage(stderr);
         return 2;
+    }
+    if (strcmp(argv[1], "--live") == 0) {
+        size_t n = argc > 2 ? pd_check_files(argv + 2, (size_t)argc - 2, stdout, stderr) : 0;
+        return pd_check_live(stdout, stderr) + n ? 1 : 0;
     }
     return pd_check_files(argv + 1, (size_t)argc - 1, stdout, stderr) ? 1 : 0;
 }

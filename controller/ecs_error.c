@@ -124,9 +124,9 @@ int pd_ecs_error_read(const char *operation, const struct pd_http_response *resp
     if (kind == PD_INVALID)
         kind = pd_ecs_reason_kind(message, kind);
     *ret_failure = failure;
-    if (kind == PD_DENIED && failure.remedy == PD_ECS_TELL)
-        return pd_err_set(err, kind, "ecs:%s is not allowed: %s: %.300s", operation,
-                          failure.code[0] ? failure.code : "no code", message);
+    if (kind == PD_DENIED && failure.remedy == PD_ECS_TELL && failure.code[0])
+        return pd_err_set(err, kind, "ecs:%s is not allowed: %s: %.300s", operation, failure.code,
+                          message);
     return pd_err_set(err, kind, "ecs:%s: %s (%d): %.300s", operation,
                       failure.code[0] ? failure.code : "no code", response->status, message);
 }
