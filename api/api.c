@@ -113,6 +113,7 @@ static void handle_kube(struct pd_api *api, struct pd_exchange *exchange)
     const char *detail;
     int status = pd_auth_check(&api->context, exchange, kube_needs(exchange), &key, &detail);
 
+    pd_exchange_set_route(exchange, "/apis");
     if (status) {
         pd_kube_deny(api->kube, exchange, status, detail);
     } else {

@@ -1,5 +1,6 @@
 #include "api/metrics.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "api/context.h"
@@ -48,11 +49,14 @@ void pd_metrics_handle(void *arg, struct pd_exchange *exchange)
     pd_exchange_reply(exchange, 200, openmetrics ? OPENMETRICS_TYPE : TEXT_TYPE, NULL, &body);
 }
 
+/* By what it may: a key that only runs programs is a client's, one that may do
+ * everything an operator's. */
 static const char *class_of(void *arg, const char *key_id)
 {
-    (void)arg;
-    (void)key_id;
-    return "service";
+    const struct pd_api_context *api = arg;
+    const struct pd_key *key = key_id ? pd_keys_find(api->keys, key_id) : NULL;
+
+    return key && (key->record.scopes & PD_SCOPE_ADMIN) ? "admin" : "execute";
 }
 
 void pd_api_collect(void *arg, struct pd_metrics *metrics)
@@ -61,6 +65,6 @@ void pd_api_collect(void *arg, struct pd_metrics *metrics)
     const char *sentence = "";
 
     pd_figures_collect_pools(metrics, api->store);
-    pd_dispatch_collect(api->dispatch, metrics, class_of, NULL);
+    pd_dispatch_collect(api->dispatch, metrics, class_of, (void *)(uintptr_t)api);
     pd_metrics_set(metrics, PD_M_READY, NULL, pd_api_is_ready(api, &sentence));
 }

@@ -10,7 +10,7 @@ import tempfile
 import unittest
 import urllib.parse
 
-from lib.service import ROOT, Service, short_form
+from lib.service import ROOT, Service, short_form, wait_for
 
 SOURCE = "api/reference/openapi.yaml"
 
@@ -161,6 +161,25 @@ class OpenApi(unittest.TestCase):
         answer = self.service.execute("print(1)")
         known = set(self.document["components"]["schemas"]["ExecuteResult"]["properties"])
         self.assertEqual(set(answer) - known, set(), "members of the answer that nobody describes")
+
+    def test_what_was_accepted_is_as_told(self):
+        answer = self.service.request("POST", "/executions", {"code": "print('later')"},
+                                      {"Idempotency-Key": "openapi"})
+        self.assertEqual(answer.status, 202, answer)
+        where = answer.headers["Location"]
+        done = wait_for(lambda: (lambda a: a.json["status"] == "done" and a)(
+            self.service.request("GET", where)), 60)
+        schemas = self.document["components"]["schemas"]
+        self.check_body(schemas["Record"], done.json, str(done))
+        self.assertEqual(set(done.json) - set(schemas["Record"]["properties"]), set())
+        self.assertEqual(done.json["result"]["output"], "later\n")
+        listed = self.service.request("GET", "/executions?limit=1").json
+        self.check_body(schemas["Record"], listed["items"][0], str(listed))
+        late = self.service.request("DELETE", where)
+        self.assertEqual(late.status, 409, late)
+        again = self.service.request("POST", "/executions", {"code": "print('later')"},
+                                     {"Idempotency-Key": "openapi"})
+        self.assertEqual((again.headers["Location"], again.headers["Idempotent-Replayed"]), (where, "true"))
 
     def test_docs_are_served_with_a_strict_policy(self):
         page = self.service.request("GET", "/docs", key=False)
