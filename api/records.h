@@ -171,6 +171,19 @@ int pd_records_list(struct pd_records *records, const struct pd_records_query *q
 /* From "next" back into a query; PD_INVALID. */
 int pd_records_cursor_parse(const char *text, struct pd_records_query *query, struct pd_err *err);
 
+/* ---- shipping ---- */
+
+/* Rows that are done and were not shipped, oldest first, at most `limit` of them, as a
+ * JSON array, which may be taken over. */
+typedef void (*pd_unshipped_cb)(void *arg, struct pd_buf *rows, size_t count,
+                                const struct pd_err *err);
+int pd_records_unshipped(struct pd_records *records, int limit, pd_unshipped_cb cb, void *arg,
+                         struct pd_err *err);
+/* Those of such an array were shipped, or (left_out) never will be. `rows` must live
+ * until cb. */
+int pd_records_mark_shipped(struct pd_records *records, const struct pd_buf *rows, bool left_out,
+                            pd_records_cb cb, void *arg, struct pd_err *err);
+
 /* ---- keeping house ---- */
 
 /* Remove some of what is too old or too much. *ret_more (at cb): there is more to remove. */

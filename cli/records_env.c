@@ -35,17 +35,27 @@ static int parse_size(const char *text, int64_t *ret_bytes, struct pd_err *err)
     return pd_quantity_parse_bytes(text, ret_bytes, err);
 }
 
+int pd_records_env_age(const char *name, int64_t fallback_ms, int64_t *ret_ms, struct pd_err *err)
+{
+    const char *text = getenv(name);
+
+    *ret_ms = fallback_ms;
+    if (text && *text && parse_age(text, ret_ms, err) < 0)
+        return pd_err_wrap(err, "%s", name);
+    return 0;
+}
+
 int pd_records_env(struct pd_records_config *config, struct pd_err *err)
 {
-    const char *age = getenv("PADDOCK_RECORDS_AGE");
     const char *size = getenv("PADDOCK_RECORDS_SIZE");
     const char *code = getenv("PADDOCK_RECORDS_CODE");
+    const char *url = getenv("DATABASE_URL");
 
-    config->age_ms = AGE_DEFAULT_MS;
+    config->ship = url && *url;
     config->size_bytes = SIZE_DEFAULT_BYTES;
     config->keep_code = code && strcmp(code, "1") == 0;
-    if (age && *age && parse_age(age, &config->age_ms, err) < 0)
-        return pd_err_wrap(err, "PADDOCK_RECORDS_AGE");
+    if (pd_records_env_age("PADDOCK_RECORDS_AGE", AGE_DEFAULT_MS, &config->age_ms, err) < 0)
+        return PD_INVALID;
     if (size && *size && parse_size(size, &config->size_bytes, err) < 0)
         return pd_err_wrap(err, "PADDOCK_RECORDS_SIZE");
     return 0;

@@ -25,6 +25,7 @@
 #include "api/api.h"
 #include "api/keys.h"
 #include "api/records.h"
+#include "api/shipper.h"
 #include "api/kube_keep.h"
 #include "cli/loop_watch.h"
 #include "cli/ecs.h"
@@ -56,6 +57,7 @@ struct service {
     struct pd_state state;
     struct pd_db *db;
     struct pd_records *records;
+    struct pd_shipper *shipper; /* NULL: records stay here */
     struct pd_kube_keep *kube_keep;
     struct pd_languages *languages;
     struct pd_keys *keys;
@@ -135,7 +137,9 @@ static void stop_step(void *arg)
     else if (service->keys_watched) {
         service->keys_watched = false;
         pd_keys_unwatch(service->keys, stop_step, service);
-    } else if (service->db)
+    } else if (service->shipper)
+        pd_shipper_close(PD_STEAL(service->shipper), stop_step, service);
+    else if (service->db)
         pd_db_close(PD_STEAL(service->db), stop_step, service);
     else
         close_handles(service);
@@ -285,6 +289,19 @@ static int open_records(struct service *service, struct pd_err *err)
         return err->kind;
     service->records = pd_records_new(&config);
     return 0;
+}
+
+static int open_shipper(struct service *service, struct pd_err *err)
+{
+    const char *url = getenv("DATABASE_URL");
+    struct pd_shipper_config config = {
+        .loop = &service->loop, .records = service->records, .url = url};
+
+    if (!url || !*url)
+        return 0;
+    if (pd_records_env_age("PADDOCK_DATABASE_AGE", 0, &config.age_ms, err) < 0)
+        return err->kind;
+    return pd_shipper_open(&config, &service->shipper, err);
 }
 
 static int open_keys(struct service *service, struct pd_err *err)
@@ -485,6 +502,7 @@ static int start(struct service *service, struct pd_err *err)
 {
     if (pd_state_open(service->options.state_dir, &service->state, err) < 0 ||
         open_db(service, err) < 0 || open_records(service, err) < 0 ||
+        open_shipper(service, err) < 0 ||
         load_languages(service, err) < 0 || open_keys(service, err) < 0 ||
         open_redis(service, err) < 0)
         return err->kind;

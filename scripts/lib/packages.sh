@@ -5,10 +5,11 @@
 BUILD_PACKAGES=(
     gcc libc6-dev cmake ninja-build pkg-config musl-tools linux-libc-dev libbearssl-dev
     libuv1-dev libcurl4-openssl-dev
-    libyaml-dev libjansson-dev libssl-dev libcmocka-dev libsqlite3-dev libhiredis-dev libwslay-dev
+    libyaml-dev libjansson-dev libssl-dev libcmocka-dev libsqlite3-dev libpq-dev libhiredis-dev libwslay-dev
 )
 TEST_PACKAGES=(clang libclang-rt-dev python3 procps iproute2 curl crun redis-server prometheus
-    chromium fonts-dejavu-core python3-websockets python3-jsonschema python3-yaml docker-compose)
+    chromium fonts-dejavu-core python3-websockets python3-jsonschema python3-yaml docker-compose
+    postgresql)
 IMAGE_PACKAGES=(mmdebstrap ca-certificates)
 # The Docker client is a package of its own from Debian 13 on.
 ENGINE_PACKAGES=(docker.io)
