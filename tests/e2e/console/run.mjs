@@ -125,6 +125,11 @@ async function mistakesAreSentences(page) {
   await setProgram(page, "raise SystemExit(3)");
   await page.keyboard.press("Control+Enter");
   await waitPhase(page, "It exited with 3");
+  await page.getByLabel("Seconds").fill("99999");
+  await page.keyboard.press("Control+Enter");
+  await page.locator("#alert").filter({ hasText: "timeout" }).waitFor();
+  await page.screenshot({ path: shot("run-refused") });
+  await page.getByLabel("Seconds").fill("");
 }
 
 async function historyReplays(page) {
@@ -140,7 +145,7 @@ async function historyReplays(page) {
 
 await script(async ({ page, expected }) => {
   await logIn(page);
-  for (const step of [linesComeOneByOne, anInputIsAnswered, aLoopIsStopped, anInterruptReachesTheProgram,
+  for (const step of [linesComeOneByOne, anInputIsAnswered, aLoopIsStopped, anInterruptReachesTheProgram, aTerminalOfItsOwn,
     filesAreShown, aReloadReplays, aReloadFollowsWhatStillRuns, mistakesAreSentences, historyReplays]) {
     console.log(step.name);
     await step(page);
