@@ -188,9 +188,16 @@ class Change(unittest.TestCase):
                     self.assertLessEqual(len(service.sandboxes("p")), 3)
                 service.write_pool("p", manifest("p", minSize=2, maxSize=3, targetIdle=0,
                                                  scaleDownAfter="1s", resources="{pids: 96}"))
-                wait_for(lambda: len(service.sandboxes("p")) == 2 and
-                         status_of(service, "p").get("updatedReplicas") == 2 and
-                         status_of(service, "p").get("readyReplicas") == 2, 90)
+
+                def settled_to_the_last_spec():
+                    """two sandboxes of the last template"""
+                    pool = service.request("GET", POOLS + "p").json
+                    status = pool.get("status", {})
+                    return pool["spec"]["resources"]["pids"] == 96 and \
+                        status.get("observedGeneration") == pool["metadata"]["generation"] and \
+                        status.get("updatedReplicas") == status.get("readyReplicas") == \
+                        len(service.sandboxes("p")) == 2
+                wait_for(settled_to_the_last_spec, 90)
                 settled = ids(service.sandboxes("p"))
                 time.sleep(3)
                 self.assertEqual(ids(service.sandboxes("p")), settled, "it goes on working")
