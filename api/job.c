@@ -218,6 +218,9 @@ static int job_send(struct pd_job *job, struct pd_link *link, struct pd_err *err
                   : pd_err_set(err, PD_UNAVAILABLE, "sandbox %s has no link", job->sandbox_id);
 
     if (rc == 0)
+        pd_log(PD_LOG_DEBUG, "dispatch", "run sent", "run", job->run->id, "id", job->sandbox_id,
+               NULL);
+    if (rc == 0)
         job->link = link;
     else
         pd_store_release(dispatch->store, job->sandbox_id, rc == PD_INVALID,

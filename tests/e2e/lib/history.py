@@ -11,8 +11,8 @@ class Told:
 
 def check(told, records, ran):
     """told: Told of every acknowledged execution. records: (id, status, cause) of every
-    row. ran: {marker: times its program was seen to run to its end, by result}. Returns
-    what is wrong, as sentences."""
+    row. ran: {marker: times its program was sent to a sandbox}. Returns what is
+    wrong, as sentences."""
     wrong = []
     rows = {}
     for id, status, cause in records:
