@@ -18,8 +18,6 @@ struct pd_kube {
     enum pd_provider_kind default_provider;
     struct pd_kube_keep *keep;
     struct pd_kube_watch *watch;
-    unsigned writing; /* that wait for the database */
-    bool closing;
     void (*closed)(void *arg);
     void *closed_arg;
 };

@@ -431,11 +431,6 @@ void pd_kube_watch_begin(struct pd_kube_watch *watch, struct pd_exchange *exchan
         fail(watcher, "too old resource version: list again");
 }
 
-size_t pd_kube_watch_count(const struct pd_kube_watch *watch)
-{
-    return watch->count;
-}
-
 /* ---- life ---- */
 
 struct pd_kube_watch *pd_kube_watch_new(uv_loop_t *loop, struct pd_store *store,

@@ -39,6 +39,4 @@ void pd_kube_watch_prepare(struct pd_kube_watch *watch, const struct pd_kube_kin
 void pd_kube_watch_begin(struct pd_kube_watch *watch, struct pd_exchange *exchange,
                          struct pd_kube_request *request);
 
-size_t pd_kube_watch_count(const struct pd_kube_watch *watch);
-
 #endif
