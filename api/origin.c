@@ -8,21 +8,21 @@
 
 #define HOST_BYTES 256
 
+static bool is_port_or_end(const char *text)
+{
+    return !*text || (*text == ':' && text[1 + strspn(text + 1, "0123456789")] == '\0');
+}
+
 /* The host of "host", "host:port", "[::1]" or "[::1]:port", without brackets and
  * a final dot. False when it is none. */
 static bool host_name(const char *host, char out[static HOST_BYTES])
 {
-    const char *start = host;
-    size_t len;
+    bool bracket = *host == '[';
+    const char *start = host + bracket;
+    size_t len = strcspn(start, bracket ? "]" : ":");
 
-    if (*start == '[') {
-        start++;
-        len = strcspn(start, "]");
-        if (start[len] != ']' || (start[len + 1] != '\0' && start[len + 1] != ':'))
-            return false;
-    } else {
-        len = strcspn(start, ":");
-    }
+    if ((bracket && start[len] != ']') || !is_port_or_end(start + len + bracket))
+        return false;
     if (len > 0 && start[len - 1] == '.')
         len--;
     if (len == 0 || len >= HOST_BYTES)

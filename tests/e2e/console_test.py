@@ -2,10 +2,11 @@
 
 import gzip
 import re
+import subprocess
 import unittest
 
 from lib.browser import missing, run_script
-from lib.service import Service, short_form
+from lib.service import Service, binary, short_form, wait_for
 
 
 class Files(unittest.TestCase):
@@ -93,6 +94,16 @@ class Browser(unittest.TestCase):
         with Service(short_form(2, 3)) as service:
             service.wait_sandboxes(2)
             run_script("run", service)
+
+    def test_look_only(self):
+        with Service(short_form(0, 1)) as service:
+            made = subprocess.run([binary(), "key", "new", "--scopes", "read", "--state-dir",
+                                   service.state_dir], capture_output=True, text=True, timeout=60)
+            key = re.search(r"pd_[0-9a-f]+", made.stdout)
+            self.assertTrue(key, made)
+            wait_for(lambda: service.request("GET", "/languages", headers={"X-API-Key": key.group()},
+                                             key=False).status == 200)
+            run_script("look_only", service, key=key.group())
 
     def test_looks(self):
         with Service(short_form(1, 2)) as service:

@@ -49,7 +49,7 @@ export function makeHistoryView() {
   load();
   return {
     element: h("section", { class: "page", "aria-labelledby": "history-title" },
-      h("div", { class: "page-head" }, h("h1", { id: "history-title" }, "History"), h("p", { class: "hint" }, "Runs of this key, newest first. Open one to replay it.")),
+      h("div", { class: "page-head" }, h("h1", { id: "history-title" }, "History"), h("p", { class: "hint" }, "Newest first. Open one to replay it.")),
       h("div", { class: "table-box", tabindex: "0", role: "region", "aria-label": "Runs" },
         h("table", {},
           h("thead", {}, h("tr", {}, ...["Outcome", "Program", "Language", "Pool", "Ran", "When"].map((name) => h("th", { scope: "col" }, name)))),

@@ -67,9 +67,9 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 applyTheme();
 labelTheme();
 try {
-  await get("/session");
+  const { scopes } = await get("/session");
   main.append(runView.element);
-  runView.begin();
+  runView.begin(scopes.includes("execute"));
   route();
   window.addEventListener("hashchange", route);
 } catch (error) {

@@ -65,6 +65,7 @@ export function makeRunView(goTo) {
   let live = null; // the stream that is open
   let mine = false; // it was started here: input goes to it
   let id = null; // of the run that is shown
+  let mayRun = false;
   let frames = 0; // that the stream has brought
   let asked = null; // the request of the run that was started here
   let wanted = null; // language to choose once the list is there
@@ -116,7 +117,7 @@ export function makeRunView(goTo) {
     mine = own;
     element.dataset.state = stream ? "running" : "idle";
     stopButton.disabled = !stream;
-    runButton.disabled = stream !== null;
+    runButton.disabled = stream !== null || !mayRun;
     tty.disabled = stream !== null;
     eofButton.hidden = !(stream && own);
     terminal.setMode(stream && own ? (tty.checked ? "raw" : "line") : "off");
@@ -212,7 +213,7 @@ export function makeRunView(goTo) {
   }
 
   function run() {
-    if (live) return;
+    if (live || !mayRun) return;
     alertUser(null);
     artifacts.clear();
     terminal.clear();
@@ -297,7 +298,9 @@ export function makeRunView(goTo) {
 
   return {
     element,
-    begin() {
+    // allowed: whether the key of this session may run programs
+    begin(allowed) {
+      mayRun = allowed;
       const first = localStorage.getItem("paddock.language") ?? "python";
       editor = makeEditor(editorBox, {
         text: draftOf(first),
@@ -313,7 +316,8 @@ export function makeRunView(goTo) {
         resize: (rows, cols) => live?.send({ type: "resize", rows, cols }),
       });
       reader.checked = terminal.isReader();
-      element.dataset.state = "idle";
+      setLive(null, false);
+      if (!mayRun) show("Look only", "plain", "this key may not run programs");
       loadLanguages();
       editor.focus();
       window.paddock = { text: () => terminal.text() }; // for tests, and for the curious
