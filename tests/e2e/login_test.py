@@ -1,9 +1,11 @@
 """Browsers' way in: login links and sessions, and what pages from elsewhere may not do."""
 
+import http.client
 import os
 import pty
 import re
 import select
+import ssl
 import subprocess
 import time
 import unittest
@@ -57,6 +59,17 @@ class Login(unittest.TestCase):
         self.assertEqual(answer.status, 200, answer)
         self.assertTrue(0 < answer.json["expires_in"] <= 7200, answer)
         self.assertNotIn(KEY, answer.body.decode())
+
+    def test_over_tls(self):
+        """the listener that ends TLS itself needs no header to know it"""
+        port = int(re.search(r"kube=https://127\.0\.0\.1:(\d+)", self.service.log()).group(1))
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60,
+                                                 context=ssl._create_unverified_context())
+        connection.request("POST", "/login", "key=" + KEY, {"Content-Type": FORM})
+        answer = connection.getresponse()
+        self.assertEqual(answer.status, 303, answer.read())
+        self.assertIn("; Secure", answer.headers["Set-Cookie"])
+        connection.close()
 
     def test_what_is_no_key(self):
         for fields in ({"key": KEY + "x"}, {"key": ""}, {"link": KEY}, {"link": "0" * 64}, {},
