@@ -186,7 +186,8 @@ static bool is_live(const struct pd_replica *replica, const char *id)
     struct name name;
 
     pd_strcpy(name.id, sizeof name.id, id);
-    return bsearch(&name, replica->live, replica->n_live, sizeof name, by_name) != NULL;
+    return replica->n_live > 0 &&
+           bsearch(&name, replica->live, replica->n_live, sizeof name, by_name) != NULL;
 }
 
 struct pd_share pd_replica_share(const struct pd_replica *replica, const struct pd_pool_spec *spec)
