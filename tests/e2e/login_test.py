@@ -143,6 +143,19 @@ class Login(unittest.TestCase):
             refused = answer.status == 403
             self.assertEqual(not refused, served, (method, headers, answer))
 
+    def test_sockets_of_pages_from_elsewhere(self):
+        """a browser lets any page open a WebSocket to anywhere, cookie and all"""
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13",
+                   "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==",
+                   "Sec_WebSocket_Protocol": "paddock.v1"}
+        cookie = self.cookie()
+        for headers, status in (({"Origin": "http://" + self.host}, 101), ({}, 403),
+                                ({"Origin": "http://evil.example"}, 403),
+                                ({"Origin": "http://127.0.0.1:1"}, 403), ({"Origin": "null"}, 403),
+                                ({"Host": "evil.example", "Origin": "http://evil.example"}, 403)):
+            answer = self.ask(cookie, "GET", "/execute/stream", **dict(upgrade, **headers))
+            self.assertEqual(answer.status, status, (headers, answer))
+
     def test_pages_from_elsewhere_with_a_key(self):
         for headers, status in (({"Origin": "http://evil.example"}, 403),
                                 ({"Origin": "http://" + self.host}, 415), ({}, 415),
