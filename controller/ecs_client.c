@@ -151,6 +151,7 @@ static void wait_turn(struct call *call, int64_t at_least_ms)
     }
     wait = at_least_ms > wait ? at_least_ms : wait;
     call->state = CALL_WAITING;
+    uv_update_time(client->loop); /* else a timer set late in a turn fires early */
     uv_timer_start(&call->timer, on_timer, (uint64_t)wait, 0);
 }
 
