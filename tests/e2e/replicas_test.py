@@ -44,13 +44,20 @@ class Cluster:
         if kind is not None:
             for service in self.replicas:
                 print("---- the log of %s ----\n%s" % (service.instance, service.log()[-4000:]))
-        try:
-            for service in self.replicas:
+        problems = []
+        for service in self.replicas:  # all of them, whatever becomes of one
+            try:
                 service.close()
-            if kind is None and self.live():
-                raise AssertionError("left behind: %s" % self.live())
-        finally:
-            self.sweep()
+            except AssertionError as problem:
+                problems.append(str(problem))
+        left = self.live() if kind is None and self.replicas else []
+        self.sweep()
+        if left:
+            problems.append("left behind: %s" % left)
+        if problems and kind is None:
+            raise AssertionError("\n".join(problems))
+        for problem in problems:
+            print(problem)
 
     def sweep(self):
         engine = self.replicas[0].engine if self.replicas else None
