@@ -4,7 +4,7 @@
 #   ./scripts/bench.sh [quick] [WORD...]
 #
 # "quick" takes fewer samples; words choose among: cells execute saturation fill
-# memory stream (all of them without any). Prints medians over interleaved rounds and
+# memory stream records (all of them without any). Prints medians over interleaved rounds and
 # their ratio to the floor, each beside its target.
 set -euo pipefail
 

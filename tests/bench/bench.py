@@ -16,6 +16,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "e2e"))
 
+import durability  # noqa: E402
 import stream  # noqa: E402
 from lib.engine import Engine  # noqa: E402
 from lib.service import IMAGE, ROOT, Service, manifest, short_form, wait_for  # noqa: E402
@@ -324,8 +325,12 @@ def bench_stream(quick):
         stream.measure(service, quick)
 
 
+def bench_records(quick):
+    durability.measure(quick)
+
+
 BENCHES = {"cells": bench_cells, "execute": bench_execute, "saturation": bench_saturation, "fill": bench_fill,
-           "memory": bench_memory, "stream": bench_stream}
+           "memory": bench_memory, "stream": bench_stream, "records": bench_records}
 
 
 def main():
