@@ -21,6 +21,7 @@
 struct execution {
     struct pd_api_context *api;
     struct pd_exchange *exchange;
+    const char *key_id; /* outlives the exchange */
     struct pd_request *request;
     struct pd_job *job;
     char id[RUN_ID_BYTES];
@@ -66,7 +67,7 @@ static void record(const struct execution *execution, const struct pd_run_result
     pd_records_add(execution->api->records,
                    &(struct pd_record){
                        .id = execution->id,
-                       .key_id = pd_exchange_key_id(execution->exchange),
+                       .key_id = execution->key_id,
                        .pool = request->pool,
                        .language = request->language->name,
                        .sandbox = times->sandbox,
@@ -90,8 +91,6 @@ static void on_ended(void *arg, const struct pd_run_result *result,
 
     pd_log(PD_LOG_DEBUG, "execute", "run ended", "run", execution->id, "cause",
            pd_cause_name(result->cause), NULL);
-    if (execution->api->records)
-        record(execution, result, times);
     if (pd_outcome_format(&execution->outcome, execution->id, result, times, &body, &err) < 0) {
         pd_buf_fini(&body);
         pd_exchange_problem(execution->exchange,
@@ -99,6 +98,9 @@ static void on_ended(void *arg, const struct pd_run_result *result,
     } else {
         pd_exchange_reply(execution->exchange, 200, "application/json", NULL, &body);
     }
+    /* The answer first: nobody waits for the record. */
+    if (execution->api->records)
+        record(execution, result, times);
     execution_free(execution);
 }
 
@@ -146,6 +148,7 @@ static struct execution *execution_new(struct pd_api_context *api, struct pd_exc
 
     execution->api = api;
     execution->exchange = exchange;
+    execution->key_id = pd_exchange_key_id(exchange);
     execution->request = request;
     pd_outcome_init(&execution->outcome, (size_t)request->run.output_max_bytes,
                     (size_t)pool->spec->run.max_files_bytes);
