@@ -8,7 +8,7 @@ BUILD_PACKAGES=(
     libyaml-dev libjansson-dev libssl-dev libcmocka-dev libsqlite3-dev libpq-dev libhiredis-dev libwslay-dev
 )
 TEST_PACKAGES=(clang libclang-rt-dev python3 procps iproute2 curl crun redis-server prometheus
-    chromium fonts-dejavu-core python3-websockets python3-jsonschema python3-yaml docker-compose
+    chromium fonts-dejavu-core python3-websockets python3-jsonschema python3-yaml docker-compose dpkg-dev systemd
     postgresql)
 IMAGE_PACKAGES=(mmdebstrap ca-certificates)
 # The Docker client is a package of its own from Debian 13 on.
