@@ -530,7 +530,7 @@ print('end')
                 ("reserved bit", frame(b"{}", rsv=4), 1002), ("reserved opcode", frame(b"", 3), 1002),
                 ("a continuation of nothing", frame(b"x", 0), 1002),
                 ("a long ping", frame(b"x" * 126, 9), 1005),
-                ("too long", frame(b"x" * (17 << 20))[:1 << 20], 1009),
+                ("too long", b"\x81\xff" + struct.pack(">Q", 17 << 20) + b"\0" * 65536, 1009),
                 ("a close", frame(struct.pack(">H", 1000), 8), 1000)):
             self.assertEqual(self.said(data), code, what)
 
