@@ -149,7 +149,7 @@ static void set_and_get(const char *url, const char *ca_file)
 static void test_ways_to_it(void **state)
 {
     struct pd_redis_server *server;
-    pd_autofree char *ca = NULL, *ipv6 = NULL, *localhost = NULL, *with_db = NULL;
+    pd_autofree char *ca = NULL, *localhost = NULL, *with_db = NULL;
 
     (void)state;
     if (lacks_redis())

@@ -86,7 +86,9 @@ def write_store(out, calls):
         names = [name_of(p) for p in parameters if p != "..."]
         signature = ", ".join(parameters)
         out.append(f"{result}{join}__real_{name}({signature});")
-        out.append(f"{result}{join}__wrap_{name}({signature});")
+        out.append(f"{result}{join}__wrap_{name}({signature})" +
+                   (f" __attribute__((format(printf, {len(names)}, {len(names) + 1})));"
+                    if variadic else ";"))
         out.append(f"{result}{join}__wrap_{name}({signature})\n{{")
         if variadic:
             out.append(f"    char text[512];\n    va_list ap;\n\n    va_start(ap, {names[-1]});")

@@ -66,8 +66,8 @@ static void test_what_is_no_redis(void **state)
 {
     static const char *const said[] = {"HTTP/1.1 400 Bad Request\r\n", "SSH-2.0-x\r\n", "*x\r\n",
                                        "$-2\r\n",
-                                       "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n"
-                                       "*1\r\n*1\r\n"};
+                                       ("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n"
+                                       "*1\r\n*1\r\n")};
     struct pd_redis_reply *reply;
 
     (void)state;
