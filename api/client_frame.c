@@ -162,7 +162,7 @@ int pd_client_frame_parse(const char *text, size_t len, struct pd_client_frame *
     pd_autonode struct pd_node *map = NULL;
     int rc;
 
-    if (pd_json_parse(text, len, &map, err) < 0)
+    if (pd_json_parse(len > 0 ? text : "", len, &map, err) < 0) /* an empty one may be NULL */
         return PD_INVALID;
     if (map->kind != PD_NODE_MAP)
         return pd_err_set(err, PD_INVALID, "a frame is a JSON object");
