@@ -379,6 +379,18 @@ static bool has_sandboxes(const struct pd_controller *controller)
     return false;
 }
 
+/* Whether a provider may have more of ours than we know of: a service that stops
+ * right after its start has not seen what an earlier life left. */
+static bool is_finding_out(const struct pd_controller *controller)
+{
+    for (size_t i = 0; i < PD_PROVIDER_KINDS; i++) {
+        const struct pd_provider_state *at = &controller->providers[i];
+        if (at->provider && !at->listed && at->error[0] == '\0')
+            return true;
+    }
+    return false;
+}
+
 /* With destroy_all, wait for what the providers still have, within reason. */
 static void check_closing(struct pd_controller *controller)
 {
@@ -387,7 +399,8 @@ static void check_closing(struct pd_controller *controller)
     if (!controller->closing || uv_is_closing((uv_handle_t *)&controller->timer))
         return;
     in_time = pd_time_before(controller->now(), controller->close_until);
-    if (controller->destroy_all && in_time && has_sandboxes(controller))
+    if (controller->destroy_all && in_time &&
+        (is_finding_out(controller) || has_sandboxes(controller)))
         return;
     finish(controller);
 }

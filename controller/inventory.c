@@ -67,11 +67,13 @@ static void take_stray(struct pd_provider_state *at, const struct pd_instance *i
 
     if (pd_expect_is_pending(controller->expect, instance->id, PD_EXPECT_VANISH, now))
         return;
-    if (pool && &controller->providers[pool->spec->provider] == at)
+    if (pool && &controller->providers[pool->spec->provider] == at) {
         pd_life_adopt(controller, pool, instance);
-    else if (instance->phase != PD_INSTANCE_RUNNING || !pd_time_before(now, grace_ends))
+        if (controller->destroy_all)
+            pd_life_end(pd_store_sandbox(controller->store, instance->id), "the service stops");
+    } else if (instance->phase != PD_INSTANCE_RUNNING || !pd_time_before(now, grace_ends)) {
         pd_inventory_destroy_stray(at, instance->id, instance->provider_id, "its pool is unknown");
-    else {
+    } else {
         at->list_wanted = true;
         pd_controller_enqueue_at(controller, at->key, grace_ends);
     }

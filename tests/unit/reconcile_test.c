@@ -554,6 +554,22 @@ static void test_a_clean_stop_leaves_nothing(void **state)
     close_world(&world);
 }
 
+static void test_a_stop_right_after_a_start_leaves_nothing(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    advance(&world, 1000);
+    assert_settled(&world, 3);
+    crash(&world);
+    start(&world); /* it has not even asked what there is */
+    stop(&world, true);
+    assert_int_equal(world.sim->count, 0);
+    start(&world);
+    close_world(&world);
+}
+
 /* ---- what people are told ---- */
 
 static void test_ordinary_decisions_are_told(void **state)
@@ -1059,6 +1075,7 @@ int main(void)
         cmocka_unit_test(test_a_broken_link_under_a_run_costs_the_sandbox),
         cmocka_unit_test(test_an_engine_that_comes_back),
         cmocka_unit_test(test_the_next_life_adopts),
+        cmocka_unit_test(test_a_stop_right_after_a_start_leaves_nothing),
         cmocka_unit_test(test_what_served_an_unknown_key_is_not_adopted),
         cmocka_unit_test(test_leftovers_are_collected),
         cmocka_unit_test(test_a_clean_stop_leaves_nothing),
