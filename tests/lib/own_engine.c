@@ -1,6 +1,7 @@
 #include "tests/lib/own_engine.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +70,7 @@ static void exec_engine(const struct pd_own_engine *engine, pid_t parent)
         _exit(127);
     dup2(fd, STDOUT_FILENO);
     dup2(fd, STDERR_FILENO);
+    unshare(CLONE_NEWNET); /* --bridge=none takes docker0 away, and another engine uses it */
     execlp("dockerd", "dockerd", data, exec, pid, host, name, plugins, "--bridge=none",
            "--iptables=false", "--ip6tables=false", "--storage-driver=vfs", NULL);
     _exit(127);

@@ -1,5 +1,6 @@
 """A dockerd of the test's own, on roots of its own; extra flags are passed on."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -22,10 +23,26 @@ class OwnEngine:
         self._launch()
         wait_for(self._answers, 120)
 
+    def _forget_dead_containerd(self):
+        """One that has ended and that nobody has waited for yet passes for alive."""
+        path = os.path.join(self.dir, "exec", "containerd", "containerd.pid")
+        with contextlib.suppress(OSError, ValueError):
+            with open(path) as file:
+                pid = int(file.read())
+            try:
+                with open("/proc/%d/stat" % pid) as file:
+                    dead = file.read().rpartition(")")[2].split()[0] in "ZX"
+            except FileNotFoundError:
+                dead = True
+            if dead:
+                os.unlink(path)
+
     def _launch(self):
+        self._forget_dead_containerd()
         log = open(os.path.join(self.dir, "log"), "a")
         self.process = subprocess.Popen(
-            self.prefix + ["dockerd", "--data-root", self.dir + "/data", "--exec-root", self.dir + "/exec",
+            # A network of its own: --bridge=none takes docker0 away, and another engine uses it.
+            ["unshare", "--net"] + self.prefix + ["dockerd", "--data-root", self.dir + "/data", "--exec-root", self.dir + "/exec",
              "-p", self.dir + "/pid", "-H", "unix://" + self.socket, "--iptables=false",
              "--ip6tables=false", "--bridge=none"] + self.flags, stdout=log, stderr=log,
             start_new_session=True)
