@@ -4,14 +4,13 @@ at $PADDOCK_BINARY and the real Docker engine.
 
     tests/e2e/run.py [-j N] [WORD...]   only tests whose name contains one of the words
 
-With -j, N classes of tests run side by side, each in a process of its own; what a
-class says is printed when it has ended.
+With -j, N files of tests run side by side, each in a process of its own; what a
+file says is printed when it has ended.
 
 A test that cannot run prints "SKIP e2e/name: why". The last line is
 "N passed, N failed, N skipped"."""
 
 import argparse
-import collections
 import concurrent.futures
 import os
 import re
@@ -83,14 +82,14 @@ def each(suite):
             yield test
 
 
-def class_of(test):
-    return "%s.%s" % (type(test).__module__, type(test).__qualname__)
+def file_of(test):
+    return type(test).__module__
 
 
 def choose(words, only):
     found = unittest.defaultTestLoader.discover(HERE, "*_test.py", HERE)
     return [t for t in each(found)
-            if (not words or any(w in t.id() for w in words)) and (not only or class_of(t) == only)]
+            if (not words or any(w in t.id() for w in words)) and (not only or file_of(t) == only)]
 
 
 def run_here(chosen):
@@ -100,9 +99,9 @@ def run_here(chosen):
     return result.passed, len(result.failures) + len(result.errors), len(result.skipped)
 
 
-def run_class(name, words):
-    """Likewise, of one class in a process of its own."""
-    said = subprocess.run([sys.executable, __file__, "--class", name] + words,
+def run_file(name, words):
+    """Likewise, of one file in a process of its own."""
+    said = subprocess.run([sys.executable, __file__, "--file", name] + words,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False).stdout
     text = said.decode(errors="replace").rstrip("\n")
     body, _, last = text.rpartition("\n")
@@ -112,17 +111,17 @@ def run_class(name, words):
 
 
 def run_side_by_side(chosen, words, jobs):
-    sizes = collections.Counter(class_of(t) for t in chosen)
-    names = [name for name, _ in sizes.most_common()]  # the longest first
+    names = sorted({file_of(t) for t in chosen}, reverse=True,  # the longest first
+                   key=lambda name: os.path.getsize(os.path.join(HERE, name + ".py")))
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        counts = list(pool.map(lambda name: run_class(name, words), names))
+        counts = list(pool.map(lambda name: run_file(name, words), names))
     return tuple(map(sum, zip(*counts)))
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("-j", dest="jobs", type=int, default=1)
-    parser.add_argument("--class", dest="only")
+    parser.add_argument("--file", dest="only")
     parser.add_argument("words", nargs="*")
     args = parser.parse_args()
     chosen = choose(args.words, args.only)

@@ -158,10 +158,12 @@ class Soak:
         """What is wrong; empty when all is as it was."""
         with self.service:
             self.service.wait_sandboxes(2, "default")
-            self.load(max(8, self.seconds * 0.3), kill_service=True)
+            self.load(4, kill_service=True)
+            # What keeps the last so many (runs to watch again, pages of the database) fills up.
+            self.load(self.seconds * 0.5)
             before = self.rest()
             self.say("at rest after the warm-up: %s" % before)
-            self.load(self.seconds * 0.7)
+            self.load(self.seconds * 0.5)
             after = self.rest()
             self.say("at rest after it all:      %s" % after)
             self.say("done: %s" % dict(sorted(self.counts.items())))
