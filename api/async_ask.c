@@ -1,0 +1,356 @@
+/* Questions about executions, and their end: GET and DELETE /executions, and the events
+ * of those that are done. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "api/async.h"
+#include "api/async_inside.h"
+#include "api/book.h"
+#include "api/context.h"
+#include "api/execution.h"
+#include "api/records.h"
+#include "api/route.h"
+#include "api/server.h"
+#include "common/json.h"
+#include "common/mem.h"
+
+#define PAGE_DEFAULT 50
+#define NUMBER_BYTES 32
+#define LIVE_BYTES_MAX 4096
+
+/* Whose executions a key may see: its own, or (NULL) everybody's. */
+static const char *sees_only(const struct pd_api_context *api, const struct pd_exchange *exchange)
+{
+    const char *id = pd_exchange_key_id(exchange);
+    const struct pd_key *key = pd_keys_find(api->keys, id);
+
+    return key && (key->record.scopes & (PD_SCOPE_READ | PD_SCOPE_ADMIN)) ? NULL : id;
+}
+
+/* ---- asking ---- */
+
+struct asking {
+    struct pd_api_context *api;
+    struct pd_exchange *exchange; /* NULL: the client hung up */
+    char id[PD_RECORD_ID_BYTES];
+    uint64_t from_seq;
+};
+
+static void on_asking_gone(void *arg)
+{
+    struct asking *asking = arg;
+
+    asking->exchange = NULL;
+}
+
+static struct asking *asking_new(struct pd_api_context *api, struct pd_exchange *exchange,
+                                 const char *id)
+{
+    struct asking *asking = PD_NEW(struct asking);
+
+    asking->api = api;
+    asking->exchange = exchange;
+    pd_strcpy(asking->id, sizeof asking->id, id);
+    return asking;
+}
+
+/* What `rc` of a question says: asked, or refused. */
+static void ask(struct asking *asking, int rc, const struct pd_err *err)
+{
+    if (rc < 0) {
+        pd_async_problem_of(asking->exchange, err);
+        free(asking);
+    } else {
+        pd_exchange_on_gone(asking->exchange, on_asking_gone, asking);
+    }
+}
+
+static void on_text(void *arg, struct pd_buf *text, const struct pd_err *err)
+{
+    struct asking *asking = arg;
+
+    if (asking->exchange && err)
+        pd_async_problem_of(asking->exchange, err);
+    else if (asking->exchange)
+        pd_exchange_reply(asking->exchange, 200, "application/json", NULL, text);
+    free(asking);
+}
+
+/* Its place in the queue is known to the book alone: into the object that came. */
+static void put_place(const struct asking *asking, struct pd_buf *text)
+{
+    static const char queued[] = "\"status\":\"queued\"";
+    struct pd_book_place place;
+
+    if (!strstr(text->data, queued) || text->len < 2 ||
+        !pd_book_look(asking->api->book, asking->id, &place) || place.has_sandbox)
+        return;
+    text->len -= 2; /* "}\n" */
+    (void)!pd_buf_addf(text, NULL, ",\"position\":%zu,\"estimate\":%lld.%03lld}\n", place.position,
+                       (long long)(place.wait_ms / 1000), (long long)(place.wait_ms % 1000));
+}
+
+static void on_one(void *arg, struct pd_buf *text, const struct pd_err *err)
+{
+    struct asking *asking = arg;
+
+    if (!err && asking->exchange)
+        put_place(asking, text);
+    on_text(arg, text, err);
+}
+
+/* A run of a WebSocket or of SSE that goes on: it has no record before its end. `own`:
+ * whose it must be, or NULL. */
+static struct pd_execution *find_live(const struct pd_api_context *api, const char *id,
+                                      const char *own)
+{
+    struct pd_execution *execution = pd_executions_find(api->executions, id);
+    struct pd_book_place place;
+
+    if (!execution || pd_execution_is_done(execution) || pd_book_look(api->book, id, &place) ||
+        (own && strcmp(own, pd_execution_key_id(execution)) != 0))
+        return NULL;
+    return execution;
+}
+
+static void reply_live(struct pd_exchange *exchange, const struct pd_execution *execution)
+{
+    const struct pd_request *request = pd_execution_request(execution);
+    pd_autonode struct pd_node *node = pd_node_map_new();
+    struct pd_buf body;
+
+    pd_node_set_string(node, "id", pd_execution_id(execution));
+    pd_node_set_string(node, "status", "running");
+    pd_node_set_string(node, "kind", "stream");
+    pd_node_set_string(node, "key", pd_execution_key_id(execution));
+    pd_node_set_string(node, "pool", request->pool);
+    pd_node_set_string(node, "language", request->language->name);
+    pd_buf_init(&body, LIVE_BYTES_MAX);
+    (void)!pd_json_format(node, &body, NULL);
+    pd_exchange_reply(exchange, 200, "application/json", NULL, &body);
+}
+
+void pd_async_get_handle(void *arg, struct pd_exchange *exchange)
+{
+    struct pd_api_context *api = arg;
+    char id[PD_SEGMENT_BYTES];
+    const char *own = sees_only(api, exchange);
+    struct pd_execution *live;
+    struct asking *asking;
+    struct pd_err err;
+
+    if (!pd_async_keeps_records(api, exchange))
+        return;
+    pd_route_segment("/executions/{}", pd_exchange_path(exchange), id);
+    live = find_live(api, id, own);
+    if (live) {
+        reply_live(exchange, live);
+        return;
+    }
+    asking = asking_new(api, exchange, id);
+    ask(asking, pd_records_get(api->records, id, own, on_one, asking, &err), &err);
+}
+
+/* Seconds since 1970, or RFC 3339 in UTC. 0 where it is neither. */
+static int64_t parse_time(const char *text)
+{
+    struct tm utc = {0};
+    char *end;
+    double seconds = strtod(text, &end);
+
+    if (end != text && !*end && seconds > 0 && seconds < 1e11)
+        return (int64_t)(seconds * 1000);
+    end = strptime(text, "%Y-%m-%dT%H:%M:%S", &utc);
+    if (!end)
+        return 0;
+    if (*end == '.')
+        end += 1 + strspn(end + 1, "0123456789");
+    return strcmp(end, "Z") == 0 ? (int64_t)timegm(&utc) * 1000 : 0;
+}
+
+static int take_times(const struct pd_exchange *exchange, struct pd_records_query *query,
+                      struct pd_err *err)
+{
+    char text[64];
+
+    if (pd_exchange_query(exchange, "from", text, sizeof text) &&
+        !(query->from_wall_ms = parse_time(text)))
+        return pd_err_set(err, PD_INVALID, "from: seconds since 1970, or 2026-01-31T12:00:00Z");
+    if (pd_exchange_query(exchange, "to", text, sizeof text) &&
+        !(query->to_wall_ms = parse_time(text)))
+        return pd_err_set(err, PD_INVALID, "to: seconds since 1970, or 2026-01-31T12:00:00Z");
+    return 0;
+}
+
+static int take_query(const struct pd_exchange *exchange, struct pd_records_query *query,
+                      struct pd_err *err)
+{
+    char text[PD_RECORD_ID_BYTES + NUMBER_BYTES];
+    char *end;
+
+    pd_exchange_query(exchange, "status", query->status, sizeof query->status);
+    pd_exchange_query(exchange, "pool", query->pool, sizeof query->pool);
+    pd_exchange_query(exchange, "language", query->language, sizeof query->language);
+    pd_exchange_query(exchange, "key", query->key_id, sizeof query->key_id);
+    query->limit = PAGE_DEFAULT;
+    if (pd_exchange_query(exchange, "limit", text, sizeof text)) {
+        long limit = strtol(text, &end, 10);
+        if (end == text || *end || limit < 1 || limit > PD_RECORDS_PAGE_MAX)
+            return pd_err_set(err, PD_INVALID, "limit: must be 1 to %d", PD_RECORDS_PAGE_MAX);
+        query->limit = (int)limit;
+    }
+    if (pd_exchange_query(exchange, "cursor", text, sizeof text) &&
+        pd_records_cursor_parse(text, query, err) < 0)
+        return PD_INVALID;
+    return take_times(exchange, query, err);
+}
+
+void pd_async_list_handle(void *arg, struct pd_exchange *exchange)
+{
+    struct pd_api_context *api = arg;
+    struct pd_records_query query = {.limit = 0};
+    const char *own = sees_only(api, exchange);
+    struct asking *asking;
+    struct pd_err err;
+
+    if (!pd_async_keeps_records(api, exchange))
+        return;
+    if (take_query(exchange, &query, &err) < 0) {
+        pd_async_problem(exchange, 400, err.msg);
+        return;
+    }
+    if (own)
+        pd_strcpy(query.key_id, sizeof query.key_id, own);
+    asking = asking_new(api, exchange, "");
+    ask(asking, pd_records_list(api->records, &query, on_text, asking, &err), &err);
+}
+
+/* ---- canceling ---- */
+
+/* One that is not under way is done already, or is not there: the record tells. */
+static void on_not_live(void *arg, struct pd_buf *text, const struct pd_err *err)
+{
+    struct asking *asking = arg;
+
+    (void)text;
+    if (asking->exchange && err)
+        pd_async_problem_of(asking->exchange, err);
+    else if (asking->exchange)
+        pd_async_problem(asking->exchange, 409, "it is done already");
+    free(asking);
+}
+
+static void reply_canceling(struct pd_exchange *exchange, const char *id)
+{
+    struct pd_buf body;
+
+    pd_buf_init(&body, PD_RECORD_ID_BYTES + 64);
+    (void)!pd_buf_addf(&body, NULL, "{\"id\":\"%s\",\"canceling\":true}\n", id);
+    pd_exchange_reply(exchange, 202, "application/json", NULL, &body);
+}
+
+static void on_canceled(void *arg, const struct pd_err *err)
+{
+    struct asking *asking = arg;
+
+    if (!asking->exchange) {
+        free(asking);
+        return;
+    }
+    if (err && err->kind == PD_NOT_FOUND) {
+        pd_async_problem(asking->exchange, 409, "it is done already");
+    } else if (err) {
+        pd_async_problem_of(asking->exchange, err);
+    } else {
+        reply_canceling(asking->exchange, asking->id);
+    }
+    free(asking);
+}
+
+void pd_async_delete_handle(void *arg, struct pd_exchange *exchange)
+{
+    struct pd_api_context *api = arg;
+    const struct pd_key *key = pd_keys_find(api->keys, pd_exchange_key_id(exchange));
+    bool any = key && (key->record.scopes & PD_SCOPE_ADMIN);
+    const char *own = any ? NULL : pd_exchange_key_id(exchange);
+    char id[PD_SEGMENT_BYTES];
+    struct pd_execution *live;
+    struct asking *asking;
+    struct pd_err err;
+    int rc;
+
+    if (!pd_async_keeps_records(api, exchange))
+        return;
+    pd_route_segment("/executions/{}", pd_exchange_path(exchange), id);
+    live = find_live(api, id, own);
+    if (live) {
+        reply_canceling(exchange, id);
+        pd_execution_cancel(live); /* last: its end may free it */
+        return;
+    }
+    asking = asking_new(api, exchange, id);
+    rc = pd_book_cancel(api->book, id, own, on_canceled, asking, &err);
+    if (rc == PD_NOT_FOUND)
+        rc = pd_records_get(api->records, id, own, on_not_live, asking, &err);
+    ask(asking, rc, &err);
+}
+
+/* ---- replay ---- */
+
+static const char *type_of(const char *json, size_t len, int *ret_len)
+{
+    const char *at = memmem(json, len, "\"type\":\"", 8);
+    const char *end = at ? memchr(at + 8, '"', len - (size_t)(at + 8 - json)) : NULL;
+
+    *ret_len = end ? (int)(end - at - 8) : 0;
+    return end ? at + 8 : "";
+}
+
+static int put_event(struct pd_buf *out, const char *json, size_t len, uint64_t from_seq)
+{
+    const char *at = memmem(json, len, "\"seq\":", 6);
+    uint64_t seq = at ? strtoull(at + 6, NULL, 10) : 0;
+    int type_len;
+    const char *type = type_of(json, len, &type_len);
+
+    if (seq < from_seq)
+        return 0;
+    if (pd_buf_addf(out, NULL, "id: %llu\nevent: %.*s\ndata: ", (unsigned long long)seq, type_len,
+                    type) < 0 ||
+        pd_buf_add(out, json, len, NULL) < 0)
+        return PD_LIMIT;
+    return pd_buf_add(out, "\n\n", 2, NULL);
+}
+
+static void on_events(void *arg, struct pd_buf *text, const struct pd_err *err)
+{
+    struct asking *asking = arg;
+    struct pd_buf out;
+
+    pd_buf_init(&out, 2 * PD_RECORD_EVENTS_BYTES_MAX + 4096);
+    for (size_t at = 0; !err && at < text->len;) {
+        size_t len = strcspn(text->data + at, "\n");
+        if (len > 0 && put_event(&out, text->data + at, len, asking->from_seq) < 0)
+            break;
+        at += len + 1;
+    }
+    if (asking->exchange && err)
+        pd_async_problem_of(asking->exchange, err);
+    else if (asking->exchange)
+        pd_exchange_reply(asking->exchange, 200, "text/event-stream", NULL, &out);
+    pd_buf_fini(&out);
+    free(asking);
+}
+
+void pd_async_replay(struct pd_api_context *api, struct pd_exchange *exchange, const char *id,
+                     uint64_t from_seq)
+{
+    struct asking *asking = asking_new(api, exchange, id);
+    struct pd_err err;
+
+    asking->from_seq = from_seq;
+    ask(asking,
+        pd_records_events(api->records, id, sees_only(api, exchange), on_events, asking, &err),
+        &err);
+}
