@@ -44,6 +44,7 @@ struct pd_api {
     char *host_names;
     int streams_looks; /* while nothing but streams was left */
     uv_timer_t soon;   /* tells of a drain that had nothing to wait for */
+    bool closing;      /* no drain is told of any more */
     void (*drained)(void *arg);
     void *drained_arg;
     void (*closed)(void *arg);
@@ -364,6 +365,8 @@ static void on_idle(void *arg)
 {
     struct pd_api *api = arg;
 
+    if (api->closing)
+        return;
     /* Not at once: the answer to the last run is still being written. */
     uv_timer_start(&api->soon, on_soon, 1, 0);
 }
@@ -438,6 +441,8 @@ static void on_kube_closed(void *arg)
 void pd_api_close(struct pd_api *api, void (*closed)(void *arg), void *arg)
 {
     pd_metrics_off_collect(api->context.metrics, collect, api);
+    api->closing = true;
+    uv_timer_stop(&api->soon);
     api->closed = closed;
     api->closed_arg = arg;
     if (api->kube_listener)
