@@ -1,4 +1,4 @@
-/* Between kube.c and the parts of it: kube_list.c, kube_write.c. */
+/* Between kube.c and the parts of it: kube_list.c, kube_write.c, kube_candidate.c. */
 #ifndef PD_API_KUBE_INSIDE_H
 #define PD_API_KUBE_INSIDE_H
 
