@@ -138,6 +138,7 @@ static CURLcode perform(struct pd_client *client, const struct pd_client_call *c
     headers = curl_slist_append(headers, "Expect:");
     curl_easy_reset(curl);
     curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* the key is the service's alone */
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method);
     if (call->body) {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body);

@@ -14,7 +14,6 @@
 
 #define ANSWER_BYTES_MAX (64u * 1024)
 #define WAIT_S 20L
-#define DEFAULT_LISTEN "127.0.0.1:8000"
 
 static const char usage[] =
     "usage: paddock login [--url URL] [--state-dir DIR]\n\n"
@@ -26,21 +25,6 @@ static const char usage[] =
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
     return pd_buf_add(arg, data, size * count, NULL) < 0 ? 0 : size * count;
-}
-
-/* Where a service that was told so listens, for a browser on this machine. */
-static char *url_of_listen(void)
-{
-    const char *text = getenv("PADDOCK_LISTEN");
-    pd_autofree char *address = NULL;
-    const char *name;
-    int port;
-
-    if (pd_listen_parse(text && *text ? text : DEFAULT_LISTEN, &address, &port, NULL) < 0)
-        return pd_strdup("http://" DEFAULT_LISTEN);
-    name = strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0 ? "127.0.0.1" : address;
-    return strchr(name, ':') ? pd_asprintf("http://[%s]:%d", name, port)
-                             : pd_asprintf("http://%s:%d", name, port);
 }
 
 static int key_header(const char *state_flag, char **ret_header, struct pd_err *err)
@@ -145,7 +129,7 @@ int pd_login_main(int argc, char **argv)
         return 1;
     }
     if (!url)
-        url = url_of_listen();
+        url = pd_listen_url();
     url[strcspn(url, "#")] = '\0';
     while (*url && url[strlen(url) - 1] == '/')
         url[strlen(url) - 1] = '\0';

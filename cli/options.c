@@ -63,6 +63,22 @@ int pd_listen_parse(const char *text, char **ret_address, int *ret_port, struct 
     return 0;
 }
 
+char *pd_listen_url(void)
+{
+    const char *text = getenv("PADDOCK_LISTEN");
+    pd_autofree char *address = NULL;
+    const char *name;
+    int port;
+
+    if (pd_listen_parse(text && *text ? text : DEFAULT_LISTEN, &address, &port, NULL) < 0)
+        return pd_strdup("http://" DEFAULT_LISTEN);
+    name = strcmp(address, "0.0.0.0") == 0 ? "127.0.0.1"
+           : strcmp(address, "::") == 0    ? "::1"
+                                           : address;
+    return strchr(name, ':') ? pd_asprintf("http://[%s]:%d", name, port)
+                             : pd_asprintf("http://%s:%d", name, port);
+}
+
 /* The flag, else the environment, else the fallback (all may be NULL or ""). */
 static const char *choose(const char *flag, const char *variable, const char *fallback)
 {

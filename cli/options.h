@@ -41,5 +41,9 @@ void pd_options_fini(struct pd_options *options);
 /* "8000", ":8000", "0.0.0.0:8000", "[::1]:8000", "localhost:0". The caller frees
  * *ret_address. */
 int pd_listen_parse(const char *text, char **ret_address, int *ret_port, struct pd_err *err);
+/* Where a client on this machine reaches a service that listens where PADDOCK_LISTEN
+ * says; an address that means all of the machine's is asked at its loopback. The
+ * caller frees. Never NULL. */
+char *pd_listen_url(void);
 
 #endif

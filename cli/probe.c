@@ -11,7 +11,6 @@
 
 #define ANSWER_BYTES_MAX (16u * 1024)
 #define WAIT_S 4L
-#define DEFAULT_LISTEN "127.0.0.1:8000"
 
 static const char usage[] =
     "usage: paddock probe [--url URL] [livez|readyz|health]\n\n"
@@ -24,23 +23,6 @@ static const char usage[] =
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
     return pd_buf_add(arg, data, size * count, NULL) < 0 ? 0 : size * count;
-}
-
-/* An address that means all of this machine's is asked at its loopback. */
-static char *default_url(void)
-{
-    const char *text = getenv("PADDOCK_LISTEN");
-    pd_autofree char *address = NULL;
-    const char *name;
-    int port;
-
-    if (pd_listen_parse(text && *text ? text : DEFAULT_LISTEN, &address, &port, NULL) < 0)
-        return pd_strdup("http://" DEFAULT_LISTEN);
-    name = strcmp(address, "0.0.0.0") == 0 ? "127.0.0.1"
-           : strcmp(address, "::") == 0    ? "::1"
-                                           : address;
-    return strchr(name, ':') ? pd_asprintf("http://[%s]:%d", name, port)
-                             : pd_asprintf("http://%s:%d", name, port);
 }
 
 static int ask(const char *url, const char *what)
@@ -73,7 +55,7 @@ int pd_probe_main(int argc, char **argv)
 {
     static const struct option table[] = {
         {"url", required_argument, NULL, 'u'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    pd_autofree char *url = default_url();
+    pd_autofree char *url = pd_listen_url();
     const char *what = "livez";
 
     optind = 0;

@@ -196,6 +196,28 @@ static void test_help(void **state)
     pd_options_fini(&options);
 }
 
+static void test_where_a_client_asks(void **state)
+{
+    static const struct {
+        const char *listen, *url;
+    } rows[] = {
+        {NULL, "http://127.0.0.1:8000"},     {"", "http://127.0.0.1:8000"},
+        {"0.0.0.0:81", "http://127.0.0.1:81"}, {"[::]:81", "http://[::1]:81"},
+        {"[::1]:81", "http://[::1]:81"},     {"10.0.0.7:81", "http://10.0.0.7:81"},
+        {"nonsense", "http://127.0.0.1:8000"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PD_COUNT(rows); i++) {
+        pd_autofree char *url = NULL;
+        if (rows[i].listen)
+            setenv("PADDOCK_LISTEN", rows[i].listen, 1);
+        url = pd_listen_url();
+        assert_string_equal(url, rows[i].url);
+    }
+    unsetenv("PADDOCK_LISTEN");
+}
+
 #define ALONE(test) cmocka_unit_test_setup(test, clear_environment)
 
 int main(void)
@@ -203,6 +225,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ALONE(test_listen), ALONE(test_defaults), ALONE(test_flag_wins_over_environment),
         ALONE(test_pools_dir), ALONE(test_mistakes), ALONE(test_help),
+        ALONE(test_where_a_client_asks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
