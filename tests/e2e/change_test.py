@@ -195,8 +195,8 @@ class Change(unittest.TestCase):
                     status = pool.get("status", {})
                     return pool["spec"]["resources"]["pids"] == 96 and \
                         status.get("observedGeneration") == pool["metadata"]["generation"] and \
-                        status.get("updatedReplicas") == status.get("readyReplicas") == \
-                        len(service.sandboxes("p")) == 2
+                        status.get("replicas") == status.get("updatedReplicas") == \
+                        status.get("readyReplicas") == len(service.sandboxes("p")) == 2
                 wait_for(settled_to_the_last_spec, 90)
                 settled = ids(service.sandboxes("p"))
                 time.sleep(3)
