@@ -1,0 +1,263 @@
+/* Wishes become jobs, and jobs sandboxes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "controller/maker_state.h"
+
+#define HELD_MS 5000 /* a wish that there is no room for */
+
+/* KEYS lease, sandboxes, totals, wishes, seen; ARGV lease, id, replica, pool, maxSize,
+ * ms. 0: full; -1: nobody wishes for it any more. */
+const char pd_maker_reserve_script[] = PD_MAKER_FENCE
+    "if redis.call('HEXISTS', KEYS[4], ARGV[2]) == 0 then return -1 end\n"
+    "local time = redis.call('TIME')\n"
+    "local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)\n"
+    "local seen = tonumber(redis.call('ZSCORE', KEYS[5], ARGV[3]) or '0')\n"
+    "if ms - seen >= tonumber(ARGV[6]) then return -1 end\n"
+    "if redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then return 1 end\n"
+    "local total = 0\n"
+    "local all = redis.call('HGETALL', KEYS[3])\n"
+    "for i = 1, #all, 2 do\n"
+    "  if string.match(all[i], '^(%S+) ') == ARGV[4] then\n"
+    "    total = total + tonumber(all[i + 1])\n"
+    "  end\n"
+    "end\n"
+    "if total >= tonumber(ARGV[5]) then return 0 end\n"
+    "redis.call('HSET', KEYS[2], ARGV[2],\n"
+    "  string.format('%s %s %.0f', ARGV[3], ARGV[4], ms))\n"
+    "redis.call('HINCRBY', KEYS[3], ARGV[4] .. ' ' .. ARGV[3], 1)\n"
+    "return 1\n";
+
+/* KEYS lease, sandboxes, totals, wishes; ARGV lease, id, channel, message, keep.
+ * The wish is over; one that failed gives its place back. */
+const char pd_maker_settle_script[] = PD_MAKER_FENCE
+    "redis.call('HDEL', KEYS[4], ARGV[2])\n"
+    "local record = redis.call('HGET', KEYS[2], ARGV[2])\n"
+    "if ARGV[5] == '0' and record then\n"
+    "  local replica, pool = string.match(record, '^(%S+) (%S+)')\n"
+    "  local field = pool .. ' ' .. replica\n"
+    "  redis.call('HDEL', KEYS[2], ARGV[2])\n"
+    "  if redis.call('HINCRBY', KEYS[3], field, -1) <= 0 then\n"
+    "    redis.call('HDEL', KEYS[3], field)\n"
+    "  end\n"
+    "end\n"
+    "redis.call('PUBLISH', ARGV[3], ARGV[4])\n"
+    "return 1\n";
+
+static void job_free(struct job *job)
+{
+    struct pd_maker *maker = job->maker;
+
+    LIST_REMOVE(job, next);
+    pd_strmap_remove(&maker->by_id, job->id);
+    maker->n_jobs--;
+    pd_pool_spec_unref(job->spec);
+    free(job);
+    pd_maker_gone(maker);
+}
+
+static void on_settled(void *arg, const struct pd_err *err, const struct pd_redis_reply *reply)
+{
+    struct pd_maker *maker = arg;
+
+    (void)reply;
+    if (err)
+        pd_log(PD_LOG_DEBUG, "maker", "wish not settled", "err", err->msg, NULL);
+    maker->pending--;
+    pd_maker_gone(maker);
+}
+
+/* err: what it came to nothing for; NULL: it is there. */
+static void settle(struct job *job, const struct pd_err *err, const char *provider_id)
+{
+    struct pd_maker *maker = job->maker;
+    pd_autofree char *channel = pd_asprintf("%s%s", maker->made_prefix, job->replica);
+    pd_autofree char *message = err ? pd_asprintf("%s %d %.300s", job->id, -err->kind, err->msg)
+                                    : pd_asprintf("%s ok %s", job->id, provider_id);
+    const char *lease = pd_lease_value(maker->config.lease);
+    const struct pd_redis_arg args[] = {
+        PD_REDIS_TEXT(maker->lease_key),
+        PD_REDIS_TEXT(maker->sandboxes_key),
+        PD_REDIS_TEXT(maker->totals_key),
+        PD_REDIS_TEXT(maker->wishes_key),
+        PD_REDIS_TEXT(lease),
+        PD_REDIS_TEXT(job->id),
+        PD_REDIS_TEXT(channel),
+        PD_REDIS_TEXT(message),
+        PD_REDIS_TEXT(err ? "0" : "1"),
+    };
+    struct pd_err ignored;
+
+    if (!maker->closing && pd_redis_eval(maker->config.redis, &maker->settle, 4, args,
+                                         PD_COUNT(args), on_settled, maker, &ignored) == 0)
+        maker->pending++;
+    job_free(job);
+}
+
+static void on_created(void *arg, const struct pd_err *err, const char *provider_id)
+{
+    struct job *job = arg;
+
+    if (err && err->kind == PD_CANCELED)
+        job_free(job); /* we are closing; the wish stays */
+    else
+        settle(job, err, provider_id);
+}
+
+static void on_ready(void *arg, const struct pd_err *err)
+{
+    struct job *job = arg;
+    struct pd_provider *provider;
+    struct pd_err why;
+
+    if (!pd_maker_may_act(job->maker)) {
+        job_free(job);
+        return;
+    }
+    provider = err ? NULL : pd_maker_provider_of(job->maker, job->replica);
+    if (err)
+        settle(job, err, NULL);
+    else if (!provider)
+        job_free(job);
+    else if (provider->ops->create(provider, job->spec, job->id, on_created, job, &why) < 0)
+        settle(job, &why, NULL);
+}
+
+/* Another replica may be about to give its place up. */
+static void hold(struct job *job)
+{
+    struct pd_time now = pd_time_now();
+    struct pd_err err;
+
+    if (!pd_time_is_set(job->held_since))
+        job->held_since = now;
+    job->held = pd_time_ms_between(job->held_since, now) < HELD_MS;
+    if (job->held)
+        return;
+    pd_err_set(&err, PD_LIMIT, "all replicas together have maxSize sandboxes of the pool");
+    settle(job, &err, NULL);
+}
+
+static void on_reserved(void *arg, const struct pd_err *err, const struct pd_redis_reply *reply)
+{
+    struct job *job = arg;
+    struct pd_provider *provider = job->maker->config.own;
+    struct pd_err why;
+
+    job->maker->pending--;
+    if (err || reply->integer < 0 || !pd_maker_may_act(job->maker)) {
+        job_free(job);
+    } else if (reply->integer == 0) {
+        hold(job);
+    } else if (provider->ops->ensure_ready(provider, job->spec, on_ready, job, &why) < 0) {
+        settle(job, &why, NULL);
+    }
+}
+
+static void reserve(struct job *job)
+{
+    struct pd_maker *maker = job->maker;
+    char max[16], ms[16];
+    const struct pd_redis_arg args[] = {
+        PD_REDIS_TEXT(maker->lease_key),
+        PD_REDIS_TEXT(maker->sandboxes_key),
+        PD_REDIS_TEXT(maker->totals_key),
+        PD_REDIS_TEXT(maker->wishes_key),
+        PD_REDIS_TEXT(maker->seen_key),
+        PD_REDIS_TEXT(pd_lease_value(maker->config.lease)),
+        PD_REDIS_TEXT(job->id),
+        PD_REDIS_TEXT(job->replica),
+        PD_REDIS_TEXT(job->pool),
+        {max, (size_t)snprintf(max, sizeof max, "%d", job->spec->max_size)},
+        {ms, (size_t)snprintf(ms, sizeof ms, "%d", PD_REPLICA_DEAD_MS)},
+    };
+    struct pd_err err;
+
+    job->held = false;
+    if (pd_redis_eval(maker->config.redis, &maker->reserve, 5, args, PD_COUNT(args), on_reserved,
+                      job, &err) < 0)
+        job_free(job);
+    else
+        maker->pending++;
+}
+
+static void begin(struct pd_maker *maker, const char *id, const char *replica,
+                  const char *pool_name, const char *hash)
+{
+    struct pd_pool *pool = pd_store_pool(maker->config.store, pool_name);
+    struct job *job;
+    struct pd_err err;
+
+    if (maker->n_jobs >= PD_MAKER_JOBS_MAX || pd_strmap_get(&maker->by_id, id))
+        return;
+    job = PD_NEW(struct job);
+    job->maker = maker;
+    pd_strcpy(job->id, sizeof job->id, id);
+    pd_strcpy(job->replica, sizeof job->replica, replica);
+    pd_strcpy(job->pool, sizeof job->pool, pool_name);
+    LIST_INSERT_HEAD(&maker->jobs, job, next);
+    pd_strmap_add(&maker->by_id, job->id, job);
+    maker->n_jobs++;
+    if (pool && !pool->deleting && strcmp(pool->spec->template_hash, hash) == 0) {
+        job->spec = pd_pool_spec_ref(pool->spec);
+        reserve(job);
+        return;
+    }
+    pd_err_set(&err, PD_UNAVAILABLE, "the replica that leads has %s",
+               pool && !pool->deleting ? "another spec of the pool" : "no such pool");
+    settle(job, &err, NULL);
+}
+
+/* "REPLICA POOL HASH" */
+static void take_wish(struct pd_maker *maker, const struct pd_redis_reply *id,
+                      const struct pd_redis_reply *wish)
+{
+    char replica[PD_REPLICA_ID_MAX], pool[PD_POOL_NAME_MAX], hash[PD_TEMPLATE_HASH_BYTES];
+
+    if (id && wish && id->len < PD_SANDBOX_ID_MAX &&
+        sscanf(wish->text, "%63s %63s %16s", replica, pool, hash) == 3)
+        begin(maker, id->text, replica, pool, hash);
+}
+
+static void on_wishes(void *arg, const struct pd_err *err, const struct pd_redis_reply *reply)
+{
+    struct pd_maker *maker = arg;
+
+    maker->looking = false;
+    for (size_t i = 0; !err && pd_maker_may_act(maker) && i + 1 < reply->count; i += 2)
+        take_wish(maker, pd_redis_reply_string(reply, i), pd_redis_reply_string(reply, i + 1));
+    maker->pending--;
+    if (maker->again)
+        pd_maker_look(maker);
+    pd_maker_gone(maker);
+}
+
+void pd_maker_look(struct pd_maker *maker)
+{
+    const struct pd_redis_arg args[] = {PD_REDIS_TEXT("HGETALL"), PD_REDIS_TEXT(maker->wishes_key)};
+    struct pd_err err;
+
+    maker->again = maker->looking;
+    if (maker->looking || !pd_maker_may_act(maker))
+        return;
+    maker->looking = pd_redis_command(maker->config.redis, args, 2, on_wishes, maker, &err) == 0;
+    maker->pending += maker->looking;
+}
+
+/* ---- those that there was no room for ---- */
+
+void pd_maker_look_at_held(struct pd_maker *maker)
+{
+    struct job *job = LIST_FIRST(&maker->jobs), *next;
+
+    for (; job; job = next) {
+        next = LIST_NEXT(job, next);
+        if (job->held && pd_maker_may_act(maker))
+            reserve(job);
+        else if (job->held)
+            job_free(job);
+    }
+}
