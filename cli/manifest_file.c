@@ -170,12 +170,44 @@ int pd_manifest_text_apply(struct pd_manifest_files *files, const char *path, co
     return result < 0 ? pd_err_wrap(err, "%s", path) : 0;
 }
 
+void pd_manifest_file_restore(struct pd_manifest_files *files, const char *path, const char *why)
+{
+    char source[sizeof((struct pd_pool *)0)->source];
+    pd_autofree char *text = NULL;
+    struct pd_err err;
+    size_t len;
+    int result = pd_manifest_keep_get(files->keep, path, &text, &len, &err);
+
+    if (result == PD_NOT_FOUND)
+        return;
+    if (result == 0)
+        result = pd_manifest_text_apply(files, path, text, len, &err);
+    if (result < 0 && result != PD_CONFLICT) {
+        pd_log(PD_LOG_ERROR, "sources", "what the file said before cannot be taken either", "path",
+               path, "err", err.msg, NULL);
+        return;
+    }
+    files->restored = true;
+    set_source_error(files->store, pd_manifest_source_name(path, source), why);
+}
+
 int pd_manifest_file_apply(struct pd_manifest_files *files, const char *path, struct pd_err *err)
 {
+    char source[sizeof((struct pd_pool *)0)->source];
     pd_autofree char *text = NULL;
     size_t len;
+    int result = pd_file_read(path, PD_YAML_BYTES_MAX, &text, &len, err);
 
-    if (pd_file_read(path, PD_YAML_BYTES_MAX, &text, &len, err) < 0)
-        return err->kind;
-    return pd_manifest_text_apply(files, path, text, len, err);
+    files->restored = false;
+    if (result == PD_NOT_FOUND)
+        return result;
+    if (result < 0)
+        set_source_error(files->store, pd_manifest_source_name(path, source), err->msg);
+    else
+        result = pd_manifest_text_apply(files, path, text, len, err);
+    if (result == 0 || result == PD_CONFLICT)
+        pd_manifest_keep_put(files->keep, path, text, len);
+    else if (files->starting)
+        pd_manifest_file_restore(files, path, err->msg);
+    return result;
 }

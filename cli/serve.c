@@ -28,6 +28,7 @@
 #include "api/shipper.h"
 #include "api/kube_keep.h"
 #include "cli/loop_watch.h"
+#include "cli/manifest_keep.h"
 #include "cli/ecs.h"
 #include "cli/notify.h"
 #include "cli/options.h"
@@ -266,7 +267,8 @@ static void on_db_trouble(void *arg, const struct pd_err *err)
 }
 
 /* What must last, by part. */
-static const struct pd_db_schema *const schemas[] = {&pd_kube_keep_schema, &pd_records_schema, NULL};
+static const struct pd_db_schema *const schemas[] = {&pd_kube_keep_schema, &pd_records_schema,
+                                                     &pd_manifest_keep_schema, NULL};
 
 static int open_db(struct service *service, struct pd_err *err)
 {
@@ -356,6 +358,7 @@ static int open_sources(struct service *service, struct pd_err *err)
         .config = service->options.config,
         .pools_dir = service->options.pools_dir,
         .default_provider = service->options.provider,
+        .db = service->db,
     };
 
     if (pd_sources_open(&config, &service->sources, err) < 0)

@@ -9,6 +9,7 @@
 
 #include "cli/folder_watch.h"
 #include "cli/manifest_file.h"
+#include "cli/manifest_keep.h"
 #include "common/asset.h"
 #include "common/file.h"
 #include "common/log.h"
@@ -133,6 +134,35 @@ static void delete_gone(struct pd_sources *sources)
     }
 }
 
+/* What is kept of files that were taken away. */
+static void forget_gone(struct pd_sources *sources)
+{
+    const char *path;
+    size_t cursor = 0;
+
+    while ((path = pd_manifest_keep_below(sources->files.keep, sources->pools_dir, &cursor))) {
+        if (access(path, F_OK) == 0 || errno != ENOENT)
+            continue;
+        pd_manifest_keep_forget(sources->files.keep, path);
+        cursor = 0;
+    }
+}
+
+/* At a start: a folder that cannot be read deletes no pool, so its files say on. */
+static void restore_folder(struct pd_sources *sources, const char *why)
+{
+    const char *path;
+    size_t cursor = 0;
+
+    if (!sources->files.starting)
+        return;
+    while ((path = pd_manifest_keep_below(sources->files.keep, sources->pools_dir, &cursor))) {
+        pd_autofree char *own = pd_asprintf("%s/%s", sources->pools_dir, strrchr(path, '/') + 1);
+        pd_autofree char *text = pd_asprintf("%s: %s", sources->pools_dir, why);
+        pd_manifest_file_restore(&sources->files, own, text);
+    }
+}
+
 static void apply_listed(struct pd_sources *sources, struct dirent **entries, int count)
 {
     enum standing standing = folder_standing(sources, count);
@@ -146,8 +176,10 @@ static void apply_listed(struct pd_sources *sources, struct dirent **entries, in
         return;
     if (apply_manifests(sources, entries, taken, FIRST_PASS))
         apply_manifests(sources, entries, taken, LAST_PASS);
-    if (standing == FOLDER_SAME)
+    if (standing == FOLDER_SAME) {
         delete_gone(sources);
+        forget_gone(sources);
+    }
     if (taken < count)
         pd_log(PD_LOG_ERROR, "sources", "too many manifests; the rest is left out", "path",
                sources->pools_dir, NULL);
@@ -162,9 +194,13 @@ static void apply_pools_dir(struct pd_sources *sources)
         return;
     count = scandir(sources->pools_dir, &entries, is_manifest, alphasort);
     if (count < 0) {
-        if (errno != ENOENT || sources->pools_seen)
+        int code = errno;
+        const char *why = strerror(code);
+        sources->files.restored = false;
+        restore_folder(sources, why);
+        if (code != ENOENT || sources->pools_seen || sources->files.restored)
             pd_log(PD_LOG_WARN, "sources", "folder of manifests cannot be read; its pools stay",
-                   "path", sources->pools_dir, "err", strerror(errno), NULL);
+                   "path", sources->pools_dir, "err", why, NULL);
         return;
     }
     apply_listed(sources, entries, count);
@@ -250,27 +286,48 @@ static void watch(struct pd_sources *sources, uv_loop_t *loop)
 
 static void sources_free(struct pd_sources *sources)
 {
+    pd_manifest_keep_close(sources->files.keep);
     pd_schema_free(sources->files.schema);
     free(sources->config);
     free(sources->pools_dir);
     free(sources);
 }
 
+/* A config file that is no good stops the start, unless it is known what it said. */
+static int read_at_start(struct pd_sources *sources, struct pd_err *err)
+{
+    int rc = apply_config(sources, err);
+
+    if (rc < 0 && !sources->files.restored)
+        return rc;
+    if (rc < 0)
+        pd_log(PD_LOG_ERROR, "sources", "configuration not in force; what it said before stays",
+               "err", err->msg, NULL);
+    apply_pools_dir(sources);
+    return 0;
+}
+
 int pd_sources_open(const struct pd_sources_config *config, struct pd_sources **ret_sources,
                     struct pd_err *err)
 {
     struct pd_sources *sources = PD_NEW(struct pd_sources);
+    int rc;
 
     sources->files.store = config->store;
     sources->files.default_provider = config->default_provider;
     sources->config = config->config ? pd_strdup(config->config) : NULL;
     sources->pools_dir = config->pools_dir ? pd_strdup(config->pools_dir) : NULL;
-    if (pd_pool_schema_new(&sources->files.schema, err) < 0 || apply_config(sources, err) < 0) {
-        int kind = err->kind;
+    rc = pd_pool_schema_new(&sources->files.schema, err);
+    if (rc == 0 && config->db)
+        rc = pd_manifest_keep_open(config->db, &sources->files.keep, err);
+    sources->files.starting = true;
+    if (rc == 0)
+        rc = read_at_start(sources, err);
+    sources->files.starting = false;
+    if (rc < 0) {
         sources_free(sources);
-        return kind;
+        return rc;
     }
-    apply_pools_dir(sources);
     watch(sources, config->loop);
     *ret_sources = sources;
     return 0;

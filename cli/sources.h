@@ -15,6 +15,7 @@
 
 #include <uv.h>
 
+#include "common/db.h"
 #include "common/err.h"
 #include "common/pool.h"
 #include "common/store.h"
@@ -29,10 +30,13 @@ struct pd_sources_config {
     const char *config;    /* path, or NULL: the one built into the program; copied */
     const char *pools_dir; /* folder of manifests, or NULL for none; copied */
     enum pd_provider_kind default_provider;
+    struct pd_db *db; /* for what files said last, over a restart; NULL: it is not kept */
 };
 
-/* Reads everything once. Fails (PD_INVALID, PD_NOT_FOUND) for the config file
- * alone; manifests with problems are logged and left out. */
+/* Reads everything once. A file that is there and no good (or whose folder cannot
+ * be read) says what it said when it was last in force, before the restart; one
+ * that is gone has been removed. Fails (PD_INVALID, PD_NOT_FOUND) for a config file
+ * alone of which nothing is kept; such manifests are logged and left out. */
 int pd_sources_open(const struct pd_sources_config *config, struct pd_sources **ret_sources,
                     struct pd_err *err);
 /* Read everything again. */

@@ -207,5 +207,33 @@ class Change(unittest.TestCase):
             service.engine.remove(foreign)
 
 
+class Restarts(unittest.TestCase):
+    """What files said last, over a kill -9."""
+
+    def test_a_broken_manifest_keeps_its_pool(self):
+        pools = {"kept": manifest("kept", minSize=1, maxSize=2),
+                 "gone": manifest("gone", minSize=0, maxSize=1)}
+        run = {"code": "print('hello')", "language": "python", "pool": "kept"}
+        with Service(short_form(0, 1), pools=pools) as service:
+            wait_for(lambda: service.request("POST", "/execute", run).status == 200)
+            service.kill9()
+            service.write_pool("kept", "spec: [")
+            service.remove_pool("gone")
+            service.start()
+            wait_for(lambda: service.request("POST", "/execute", run).status == 200, 60)
+            status, reason, message = wait_for(
+                lambda: [c for c in [condition(service, "kept", "Degraded")] if c[0] == "True"])[0]
+            self.assertEqual(reason, "SourceRejected")
+            self.assertIn("line", message)
+            self.assertIn("kept.yaml", service.log(service.log_from))
+            self.assertEqual(service.request("GET", POOLS + "gone").status, 404)
+            # A second time from the same record; then the file is mended.
+            service.kill9()
+            service.start()
+            wait_for(lambda: service.request("POST", "/execute", run).status == 200, 60)
+            service.write_pool("kept", pools["kept"])
+            wait_for(lambda: condition(service, "kept", "Degraded")[0] == "False", 60)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "cli/manifest_keep.h"
 #include "cli/sources.h"
 #include "common/mem.h"
 
@@ -18,6 +19,7 @@ struct world {
     uv_loop_t loop;
     struct pd_store *store;
     struct pd_sources *sources;
+    struct pd_db *db; /* NULL: nothing lasts */
     uv_timer_t timer;
     char root[32], config[64], pools[64];
 };
@@ -71,6 +73,10 @@ static int tear_down(void **state)
     pd_autofree char *command = pd_asprintf("rm -rf %s", world->root);
     int open = 1;
 
+    if (world->db) {
+        open++;
+        pd_db_close(world->db, count_down, &open);
+    }
     if (world->sources) {
         open++;
         pd_sources_close(world->sources, count_down, &open);
@@ -92,6 +98,7 @@ static int open_sources(struct world *world, struct pd_err *err)
         .config = world->config,
         .pools_dir = world->pools,
         .default_provider = PD_PROVIDER_DOCKER,
+        .db = world->db,
     };
     return pd_sources_open(&config, &world->sources, err);
 }
@@ -459,6 +466,118 @@ static void test_other_files_are_not_seen(void **state)
     assert_int_equal(min_size(world, "default"), -1);
 }
 
+/* ---- over a restart ---- */
+
+static void open_db(struct world *world)
+{
+    static const struct pd_db_schema *const schemas[] = {&pd_manifest_keep_schema, NULL};
+    pd_autofree char *path = pd_asprintf("%s/kept.db", world->root);
+    const struct pd_db_config config = {.loop = &world->loop, .path = path, .schemas = schemas};
+    struct pd_err err;
+
+    assert_int_equal(pd_db_open(&config, &world->db, &err), 0);
+}
+
+static void restart_begins(struct world *world)
+{
+    int open = 3;
+
+    pd_sources_close(PD_STEAL(world->sources), count_down, &open);
+    pd_store_close(world->store, count_down, &open);
+    pd_db_close(PD_STEAL(world->db), count_down, &open);
+    uv_run(&world->loop, UV_RUN_DEFAULT);
+    assert_int_equal(open, 0);
+    world->store = pd_store_new(&world->loop, NULL);
+    open_db(world);
+}
+
+static const char *source_error(const struct world *world, const char *name)
+{
+    return pd_store_pool(world->store, name)->source_error;
+}
+
+static void test_what_a_broken_file_said_outlives_a_restart(void **state)
+{
+    struct world *world = *state;
+    struct pd_err err;
+
+    open_db(world);
+    write_pool(world, "a.yaml", POOL("a", "2"));
+    write_pool(world, "b.yaml", POOL("b", "3"));
+    write_pool(world, "c.yaml", POOL("c", "1"));
+    assert_int_equal(open_sources(world, &err), 0);
+    write_pool(world, "c.yaml", POOL("c", "4")); /* the newest good one counts */
+    pd_sources_reload(world->sources);
+    restart_begins(world);
+
+    write_pool(world, "a.yaml", "spec: [");
+    remove_pool(world, "b.yaml");
+    write_pool(world, "c.yaml", POOL("c", "-7"));
+    write_pool(world, "new.yaml", "noise: [");
+    assert_int_equal(open_sources(world, &err), 0);
+    assert_int_equal(min_size(world, "a"), 2);
+    assert_non_null(strstr(source_error(world, "a"), "line"));
+    assert_int_equal(min_size(world, "b"), -1);
+    assert_int_equal(min_size(world, "c"), 4);
+    assert_non_null(strstr(source_error(world, "c"), "minSize"));
+
+    /* What was removed is not remembered: broken, it stays unknown. And a second
+     * restart does not forget the others. */
+    restart_begins(world);
+    write_pool(world, "b.yaml", "noise: [");
+    assert_int_equal(open_sources(world, &err), 0);
+    assert_int_equal(min_size(world, "a"), 2);
+    assert_int_equal(min_size(world, "b"), -1);
+
+    write_pool(world, "a.yaml", POOL("a", "5"));
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "a"), 5);
+    assert_string_equal(source_error(world, "a"), "");
+}
+
+static void test_a_broken_config_file_does_not_stop_a_restart(void **state)
+{
+    struct world *world = *state;
+    struct pd_err err;
+
+    open_db(world);
+    assert_int_equal(open_sources(world, &err), 0);
+    restart_begins(world);
+    write_text(world->config, "sandbox: {min_size: many}\n");
+    assert_int_equal(open_sources(world, &err), 0);
+    assert_int_equal(min_size(world, "default"), 1);
+    assert_non_null(strstr(source_error(world, "default"), "min_size"));
+
+    restart_begins(world);
+    assert_int_equal(unlink(world->config), 0);
+    assert_int_equal(open_sources(world, &err), PD_NOT_FOUND);
+}
+
+static void test_a_folder_lost_at_a_restart_deletes_nothing(void **state)
+{
+    struct world *world = *state;
+    pd_autofree char *away = pd_asprintf("%s/away", world->root);
+    struct pd_err err;
+
+    open_db(world);
+    write_pool(world, "a.yaml", POOL("a", "2"));
+    write_pool(world, "b.yaml", POOL("b", "3"));
+    assert_int_equal(open_sources(world, &err), 0);
+    restart_begins(world);
+    assert_int_equal(rename(world->pools, away), 0);
+    assert_int_equal(open_sources(world, &err), 0);
+    assert_int_equal(min_size(world, "a"), 2);
+    assert_int_equal(min_size(world, "b"), 3);
+    assert_non_null(strstr(source_error(world, "a"), "No such file"));
+
+    assert_int_equal(rename(away, world->pools), 0);
+    remove_pool(world, "b.yaml");
+    pd_sources_reload(world->sources);
+    assert_int_equal(min_size(world, "a"), 2);
+    assert_string_equal(source_error(world, "a"), "");
+    assert_int_equal(min_size(world, "b"), -1);
+}
+
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -480,6 +599,9 @@ int main(void)
         IN_WORLD(test_twice_in_one_file_is_a_mistake),
         IN_WORLD(test_changes_are_seen),
         IN_WORLD(test_other_files_are_not_seen),
+        IN_WORLD(test_what_a_broken_file_said_outlives_a_restart),
+        IN_WORLD(test_a_broken_config_file_does_not_stop_a_restart),
+        IN_WORLD(test_a_folder_lost_at_a_restart_deletes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
