@@ -192,6 +192,8 @@ class Change(unittest.TestCase):
                 def settled_to_the_last_spec():
                     """two sandboxes of the last template"""
                     pool = service.request("GET", POOLS + "p").json
+                    if "spec" not in pool:
+                        return False  # its file was broken when the service started, or is read soon
                     status = pool.get("status", {})
                     return pool["spec"]["resources"]["pids"] == 96 and \
                         status.get("observedGeneration") == pool["metadata"]["generation"] and \
