@@ -137,7 +137,8 @@ static void count(struct pd_census *census, struct pd_census_entry *entry)
     if (member->spent || member->phase == PD_SANDBOX_TERMINATING)
         return;
     entry->live = true;
-    entry->outdated = pd_member_is_stale(census->spec, member) || is_old(census, member);
+    entry->outdated = pd_member_is_stale(census->spec, member) || is_old(census, member) ||
+                      (member->worn && !pd_member_is_starting(member));
     census->live++;
     census->outdated += entry->outdated;
     census->creating += member->phase == PD_SANDBOX_CREATING;

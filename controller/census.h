@@ -12,7 +12,7 @@
 struct pd_census_entry {
     const struct pd_view_member *member;
     bool live;
-    bool outdated; /* of an earlier template, or too old */
+    bool outdated; /* of an earlier template, too old, or worn */
 };
 
 struct pd_census {

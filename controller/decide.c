@@ -8,7 +8,7 @@
  *   size up      how many should there be?
  *   make room    for keys that no idle sandbox may serve
  *   scale down   what is beyond that
- *   roll         what is of an earlier template, or too old
+ *   roll         what is of an earlier template, too old, or near its last run
  *   create       what is missing, as fast as growth and maxSize allow
  *
  * Members that can serve or will be able to are `live`. Spent and terminating
@@ -61,6 +61,7 @@ const char *pd_why_text(enum pd_why why)
         [PD_WHY_EXCESS] = "more sandboxes than wanted",
         [PD_WHY_OUTDATED] = "the pool's template has changed",
         [PD_WHY_OLD] = "recycle.afterAge is reached",
+        [PD_WHY_WORN] = "recycle.afterRuns is near",
         [PD_WHY_OTHER_KEY] = "it makes room for another key",
         [PD_WHY_POOL_GONE] = "its pool is being deleted",
         [PD_WHY_OVERDUE] = "its pool is being deleted, and the time for runs to finish is over",
@@ -326,7 +327,9 @@ static void scale_down(struct pd_census *census)
 
 static enum pd_why why_outdated(const struct pd_census *census, const struct pd_census_entry *entry)
 {
-    return pd_member_is_stale(census->spec, entry->member) ? PD_WHY_OUTDATED : PD_WHY_OLD;
+    if (pd_member_is_stale(census->spec, entry->member))
+        return PD_WHY_OUTDATED;
+    return entry->member->worn ? PD_WHY_WORN : PD_WHY_OLD;
 }
 
 /* How many members may be out of service for an update. Where maxSize leaves no

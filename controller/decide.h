@@ -37,6 +37,7 @@ struct pd_view_member {
     struct pd_time phase_since;
     struct pd_time created;
     bool spent; /* marked to be recycled, or claimed for what will be its last run */
+    bool worn;  /* near its last run: to be replaced before it is spent */
     bool bound; /* has served one key and may serve no other */
 };
 
@@ -73,6 +74,7 @@ enum pd_why {
     PD_WHY_EXCESS,    /* more than are wanted */
     PD_WHY_OUTDATED,  /* of an earlier template */
     PD_WHY_OLD,       /* recycle.afterAge */
+    PD_WHY_WORN,      /* recycle.afterRuns is near */
     PD_WHY_OTHER_KEY, /* makes room for another key's runs */
     PD_WHY_POOL_GONE, /* its pool is being deleted */
     PD_WHY_OVERDUE,   /* its pool is being deleted, and its run takes too long */

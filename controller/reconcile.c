@@ -19,6 +19,9 @@ static const int64_t start_guess_ms[] = {
 /* How long a run that was passed over is taken to wait still. */
 #define REFUSAL_COUNTS_MS 200
 
+/* A sandbox is worn when this part of recycle.afterRuns is left of it. */
+#define WORN_DIVISOR 10
+
 struct pd_pool_state *pd_pool_state_of(struct pd_pool *pool)
 {
     struct pd_pool_state *state = pool->controller_data;
@@ -40,6 +43,15 @@ static bool is_last_run(const struct pd_pool_spec *spec, const struct pd_sandbox
             sandbox->runs + 1 >= (uint32_t)spec->recycle.after_runs);
 }
 
+/* Its replacement is made while it still serves, so that runs at full rate do
+ * not meet a pool that has lost a sandbox. */
+static bool is_worn(const struct pd_pool_spec *spec, const struct pd_sandbox *sandbox)
+{
+    int ahead = spec->recycle.after_runs / WORN_DIVISOR;
+
+    return ahead > 0 && sandbox->runs >= (uint32_t)(spec->recycle.after_runs - ahead);
+}
+
 static struct pd_view_member view_member(const struct pd_pool_spec *spec,
                                          const struct pd_sandbox *sandbox)
 {
@@ -52,6 +64,7 @@ static struct pd_view_member view_member(const struct pd_pool_spec *spec,
         .phase_since = sandbox->phase_since,
         .created = sandbox->created,
         .spent = sandbox->recycle || (claimed && is_last_run(spec, sandbox)),
+        .worn = is_worn(spec, sandbox),
         .bound = sandbox->key_id[0] != '\0' && !spec->recycle.share,
     };
 }

@@ -67,6 +67,7 @@ static struct end end_of(enum pd_why why)
         [PD_WHY_EXCESS] = {PD_EVENT_NORMAL, "Removed"},
         [PD_WHY_OUTDATED] = {PD_EVENT_NORMAL, "Replaced"},
         [PD_WHY_OLD] = {PD_EVENT_NORMAL, "Recycled"},
+        [PD_WHY_WORN] = {PD_EVENT_NORMAL, "Recycled"},
         [PD_WHY_OTHER_KEY] = {PD_EVENT_NORMAL, "MadeRoom"},
         [PD_WHY_POOL_GONE] = {PD_EVENT_NORMAL, NULL}, /* Draining has said it */
         [PD_WHY_OVERDUE] = {PD_EVENT_WARNING, "DrainDeadline"},

@@ -187,6 +187,7 @@ bool pool_sim_release(struct pool_sim *sim, bool usable)
         return false;
     set_phase(sim, member, PD_SANDBOX_WARM, 1);
     member->view.spent |= !usable;
+    member->view.worn |= pool_sim_random(sim, 16) == 0;
     return true;
 }
 

@@ -124,7 +124,9 @@ mutate "recreates without waiting for the old ones" \
 mutate "recreates bit by bit" \
     's/^        roll_recreate(census);/        ;/'
 mutate "does not notice age" \
-    's/pd_member_is_stale(census->spec, member) || is_old(census, member);/pd_member_is_stale(census->spec, member);/'
+    's/pd_member_is_stale(census->spec, member) || is_old(census, member) ||/pd_member_is_stale(census->spec, member) ||/'
+mutate "does not notice wear" \
+    's/(member->worn \&\& !pd_member_is_starting(member));/false;/'
 mutate "makes no room for another key" \
     's/^    make_room(census);//'
 mutate "gives up sandboxes for another key though there is room" \

@@ -24,7 +24,7 @@
  * Members are written oldest first, a letter each:
  *   c creating  s starting  W warm  C claimed  T terminating
  * followed by any of:
- *   !  spent      ~ of an earlier template    @ serves one key    $ too old
+ *   !  spent      ~ of an earlier template    @ serves one key    $ too old    # worn
  *   %  in its phase for longer than a start may take
  *   &  in its phase since just now
  * and are numbered from 0. A plan is written "+n" for creations, "-i:why" for
@@ -94,6 +94,16 @@ static const struct row rows[] = {
     {.what = "a spent one goes and is replaced ahead", .members = "WWW!", .plan = "-2:spent +1"},
     {.what = "with no room its replacement waits", .members = "WW!", .plan = "-1:spent", .min = 2,
      .max = 2, .idle = 0},
+    {.what = "a worn one serves until its replacement does", .members = "WWW#", .plan = "+1"},
+    {.what = "and goes then", .members = "WWW#W", .plan = "-2:worn"},
+    {.what = "one in use retires where no worn one is idle", .members = "C#CWW",
+     .plan = "^0:worn"},
+    {.what = "with no room worn ones go one at a time", .members = "W#W#", .plan = "-0:worn",
+     .min = 2, .max = 2, .idle = 0},
+    {.what = "and none while that one ends", .members = "TW#", .plan = "", .min = 2, .max = 2,
+     .idle = 0},
+    {.what = "while new ones fail, worn ones stay", .members = "WWW#W", .plan = "", .failures = 1,
+     .pausing = true, .min = 4, .max = 5},
     {.what = "the last run of a sandbox has its successor made meanwhile", .members = "WWC!",
      .plan = "+1"},
     {.what = "stuck ones are given up; that is a failure, so no other yet", .members = "WWs%",
@@ -186,7 +196,7 @@ static const struct row rows[] = {
 static const char *const why_words[] = {
     [PD_WHY_SPENT] = "spent",       [PD_WHY_STUCK] = "stuck",     [PD_WHY_EXCESS] = "excess",
     [PD_WHY_OUTDATED] = "outdated", [PD_WHY_OLD] = "old",         [PD_WHY_OTHER_KEY] = "key",
-    [PD_WHY_POOL_GONE] = "gone",    [PD_WHY_OVERDUE] = "overdue",
+    [PD_WHY_POOL_GONE] = "gone",    [PD_WHY_OVERDUE] = "overdue", [PD_WHY_WORN] = "worn",
 };
 
 static size_t read_members(const char *text, struct pd_view_member *members, char (*ids)[8])
@@ -211,6 +221,9 @@ static size_t read_members(const char *text, struct pd_view_member *members, cha
             break;
         case '$':
             member->created = (struct pd_time){1};
+            break;
+        case '#':
+            member->worn = true;
             break;
         case '%':
             member->phase_since = (struct pd_time){1};
@@ -538,8 +551,9 @@ static void show(const struct pd_pool_spec *spec, const struct pd_view *view,
         spec->max_size, spec->target_idle, spec->update.max_surge, spec->update.max_unavailable,
         spec->update.type == PD_UPDATE_RECREATE ? "recreate" : "rolling");
     for (size_t i = 0; i < view->n_members; i++)
-        print_error("%s %c%s%s%s", view->members[i].id, "csWCT"[view->members[i].phase],
+        print_error("%s %c%s%s%s%s", view->members[i].id, "csWCT"[view->members[i].phase],
                     view -> members[i].spent ? "!" : "", view->members[i].bound ? "@" : "",
+                    view->members[i].worn ? "#" : "",
                     strcmp(view->members[i].template_hash, spec->template_hash) ? "~, " : ", ");
     write_plan(plan, text, sizeof text);
     print_error("queued %d, blocked %d, peak %d, needed %d; wanted %d, plan: %s\n", view->queued,
@@ -650,7 +664,8 @@ static void check_roll_keeps_serving(const struct world *world)
         enum pd_sandbox_phase phase = member_of(world, action->id)->phase;
         bool served = phase == PD_SANDBOX_WARM || phase == PD_SANDBOX_CLAIMED;
         left -= served && action->why != PD_WHY_SPENT;
-        rolls |= served && (action->why == PD_WHY_OUTDATED || action->why == PD_WHY_OLD);
+        rolls |= served && (action->why == PD_WHY_OUTDATED || action->why == PD_WHY_OLD ||
+                            action->why == PD_WHY_WORN);
     }
     if (spec->update.type == PD_UPDATE_ROLLING && !world->sim.deleting)
         check(world, !rolls || left >= world->plan.wanted - missing);
