@@ -250,11 +250,12 @@ static int open_book(struct pd_api *api, const struct pd_api_config *config, str
         .loop = config->loop,
         .store = config->store,
         .executions = api->context.executions,
-        .records = config->records,
+        .ledger = config->ledger,
         .rules = &api->context.rules,
     };
 
     api->context.records = config->records;
+    api->context.ledger = config->ledger;
     return pd_book_open(&book, &api->context.book, err);
 }
 
@@ -319,7 +320,7 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
     uv_timer_init(config->loop, &api->soon);
     api->soon.data = api;
     *ret_api = api;
-    return config->records ? open_book(api, config, err) : 0;
+    return config->ledger ? open_book(api, config, err) : 0;
 }
 
 int pd_api_port(const struct pd_api *api)

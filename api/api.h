@@ -14,6 +14,7 @@
 struct pd_api;
 struct pd_dispatch_links;
 struct pd_keys;
+struct pd_ledger;
 struct pd_metrics;
 struct pd_records;
 struct pd_server_limits;
@@ -38,6 +39,7 @@ struct pd_api_config {
     struct pd_kube_keep *kube_keep;         /* kube_keep.h; outlives the API */
     enum pd_provider_kind default_provider; /* of pools that name none */
     struct pd_records *records; /* api/records.h; outlives the API; NULL: nothing is kept */
+    struct pd_ledger *ledger;   /* api/ledger.h; likewise; with records */
     struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
     const struct pd_server_limits *limits; /* api/server.h; NULL: the defaults */
     const struct pd_dispatch_links *links; /* api/dispatch.h; NULL: the real ones */

@@ -9,6 +9,7 @@
 #include "api/book.h"
 #include "api/context.h"
 #include "api/execution.h"
+#include "api/ledger.h"
 #include "api/records.h"
 #include "api/route.h"
 #include "api/server.h"
@@ -34,6 +35,7 @@ struct asking {
     struct pd_api_context *api;
     struct pd_exchange *exchange; /* NULL: the client hung up */
     char id[PD_RECORD_ID_BYTES];
+    char own[PD_KEY_ID_MAX]; /* for a DELETE: whose it must be; "": anybody's */
     uint64_t from_seq;
 };
 
@@ -149,7 +151,7 @@ void pd_async_get_handle(void *arg, struct pd_exchange *exchange)
         return;
     }
     asking = asking_new(api, exchange, id);
-    ask(asking, pd_records_get(api->records, id, own, on_one, asking, &err), &err);
+    ask(asking, api->ledger->ops->get(api->ledger, id, own, on_one, asking, &err), &err);
 }
 
 /* Seconds since 1970, or RFC 3339 in UTC. 0 where it is neither. */
@@ -223,7 +225,7 @@ void pd_async_list_handle(void *arg, struct pd_exchange *exchange)
     if (own)
         pd_strcpy(query.key_id, sizeof query.key_id, own);
     asking = asking_new(api, exchange, "");
-    ask(asking, pd_records_list(api->records, &query, on_text, asking, &err), &err);
+    ask(asking, api->ledger->ops->list(api->ledger, &query, on_text, asking, &err), &err);
 }
 
 /* ---- canceling ---- */
@@ -239,6 +241,18 @@ static void on_not_live(void *arg, struct pd_buf *text, const struct pd_err *err
     else if (asking->exchange)
         pd_async_problem(asking->exchange, 409, "it is done already");
     free(asking);
+}
+
+static void ask_not_live(struct asking *asking)
+{
+    struct pd_ledger *ledger = asking->api->ledger;
+    struct pd_err err;
+
+    if (ledger->ops->get(ledger, asking->id, *asking->own ? asking->own : NULL, on_not_live, asking,
+                         &err) < 0) {
+        pd_async_problem_of(asking->exchange, &err);
+        free(asking);
+    }
 }
 
 static void reply_canceling(struct pd_exchange *exchange, const char *id)
@@ -259,7 +273,8 @@ static void on_canceled(void *arg, const struct pd_err *err)
         return;
     }
     if (err && err->kind == PD_NOT_FOUND) {
-        pd_async_problem(asking->exchange, 409, "it is done already");
+        ask_not_live(asking);
+        return;
     } else if (err) {
         pd_async_problem_of(asking->exchange, err);
     } else {
@@ -290,9 +305,10 @@ void pd_async_delete_handle(void *arg, struct pd_exchange *exchange)
         return;
     }
     asking = asking_new(api, exchange, id);
+    pd_strcpy(asking->own, sizeof asking->own, own ? own : "");
     rc = pd_book_cancel(api->book, id, own, on_canceled, asking, &err);
     if (rc == PD_NOT_FOUND)
-        rc = pd_records_get(api->records, id, own, on_not_live, asking, &err);
+        rc = api->ledger->ops->get(api->ledger, id, own, on_not_live, asking, &err);
     ask(asking, rc, &err);
 }
 
@@ -351,6 +367,7 @@ void pd_async_replay(struct pd_api_context *api, struct pd_exchange *exchange, c
 
     asking->from_seq = from_seq;
     ask(asking,
-        pd_records_events(api->records, id, sees_only(api, exchange), on_events, asking, &err),
+        api->ledger->ops->events(api->ledger, id, sees_only(api, exchange), on_events, asking,
+                                 &err),
         &err);
 }

@@ -145,7 +145,8 @@ int pd_book_accept(struct pd_book *book, const struct pd_book_item *items, size_
         };
     }
     if (rc == 0)
-        rc = pd_records_accept(book->config.records, accepts, count, on_accepted, accepting, err);
+        rc = book->config.ledger->ops->accept(book->config.ledger, accepts, count, on_accepted,
+                                              accepting, err);
     if (rc == 0)
         book->refs++;
     for (size_t i = 0; rc < 0 && i < count; i++)
@@ -165,7 +166,7 @@ bool pd_book_await(struct pd_book *book, const char *id, struct pd_book_wait *wa
 
     pd_ring_init(&wait->in_entry);
     if (!entry)
-        return false;
+        return book->config.ledger->ops->await(book->config.ledger, id, wait);
     pd_ring_append(&entry->waits, &wait->in_entry);
     return true;
 }
@@ -194,47 +195,59 @@ bool pd_book_look(const struct pd_book *book, const char *id, struct pd_book_pla
 }
 
 struct canceling {
-    struct pd_book_entry *entry;
+    struct pd_book *book;
     pd_records_cb cb;
     void *arg;
+    char id[PD_RECORD_ID_BYTES];
 };
+
+/* That it is to end is durable. */
+static void entry_canceled(struct pd_book_entry *entry)
+{
+    if (entry->canceled)
+        return;
+    entry->canceled = true;
+    if (entry->state == PD_BOOK_LIVE && entry->live) {
+        pd_execution_cancel(entry->live);
+    } else if (entry->state == PD_BOOK_WAITING) {
+        pd_book_entry_leave_line(entry);
+        pd_book_entry_end_unrun(entry, "canceled", "canceled before it began");
+    }
+}
 
 static void on_canceled(void *arg, const struct pd_err *err)
 {
     struct canceling *canceling = arg;
-    struct pd_book_entry *entry = canceling->entry;
+    struct pd_book *book = canceling->book;
+    struct pd_book_entry *entry = pd_strmap_get(&book->by_id, canceling->id);
 
     canceling->cb(canceling->arg, err);
+    if (!err && entry)
+        entry_canceled(entry);
     free(canceling);
-    if (!err && !entry->over) {
-        entry->canceled = true;
-        if (entry->state == PD_BOOK_LIVE && entry->live) {
-            pd_execution_cancel(entry->live);
-        } else if (entry->state == PD_BOOK_WAITING) {
-            pd_book_entry_leave_line(entry);
-            pd_book_entry_end_unrun(entry, "canceled", "canceled before it began");
-        }
-    }
-    pd_book_entry_unref(entry);
+    book->refs--;
+    pd_book_reap(book);
 }
 
 int pd_book_cancel(struct pd_book *book, const char *id, const char *key_id, pd_records_cb cb,
                    void *arg, struct pd_err *err)
 {
     struct pd_book_entry *entry = pd_strmap_get(&book->by_id, id);
+    struct pd_ledger *ledger = book->config.ledger;
     struct canceling *canceling;
     int rc;
 
-    if (!entry || (key_id && strcmp(entry->key_id, key_id) != 0))
+    if (entry && key_id && strcmp(entry->key_id, key_id) != 0)
         return pd_err_set(err, PD_NOT_FOUND, "no such execution is under way");
     canceling = PD_NEW(struct canceling);
-    *canceling = (struct canceling){.entry = entry, .cb = cb, .arg = arg};
-    rc = pd_records_cancel(book->config.records, id, on_canceled, canceling, err);
+    *canceling = (struct canceling){.book = book, .cb = cb, .arg = arg};
+    pd_strcpy(canceling->id, sizeof canceling->id, id);
+    rc = ledger->ops->cancel(ledger, id, key_id, on_canceled, canceling, err);
     if (rc < 0) {
         free(canceling);
         return rc;
     }
-    pd_book_entry_ref(entry);
+    book->refs++;
     return 0;
 }
 
@@ -259,7 +272,7 @@ static void on_prune(uv_timer_t *timer)
     struct pd_err err;
 
     book->refs++;
-    if (pd_records_prune(book->config.records, on_pruned, book, &err) < 0)
+    if (book->config.ledger->ops->prune(book->config.ledger, on_pruned, book, &err) < 0)
         on_pruned(book, 0, &err);
 }
 
@@ -268,9 +281,12 @@ static void on_prune(uv_timer_t *timer)
 static void take_up(void *arg, const struct pd_unfinished *item)
 {
     struct pd_book *book = arg;
-    struct pd_book_entry *entry =
-        pd_book_entry_new(book, item->id, item->key_id, item->pool, item->language);
+    struct pd_book_entry *entry;
 
+    if (pd_strmap_get(&book->by_id, item->id))
+        return;
+    entry = pd_book_entry_new(book, item->id, item->key_id, item->pool, item->language);
+    book->taken_wall_ms = pd_wall_ms();
     entry->kind = item->kind;
     entry->retry_safe = item->retry_safe;
     entry->canceled = item->canceled;
@@ -281,7 +297,70 @@ static void take_up(void *arg, const struct pd_unfinished *item)
         pd_book_entry_end_unrun(entry, "lost", "the service ended while it ran");
     else
         pd_book_entry_wait(entry, false);
+    pd_book_feed_soon(book, 1);
 }
+
+static bool has(void *arg, const char *id)
+{
+    struct pd_book *book = arg;
+
+    return pd_strmap_get(&book->by_id, id) != NULL;
+}
+
+static void on_told_canceled(void *arg, const char *id)
+{
+    struct pd_book *book = arg;
+    struct pd_book_entry *entry = pd_strmap_get(&book->by_id, id);
+
+    if (entry)
+        entry_canceled(entry);
+}
+
+/* What runs is ended: its outcome is another's to tell. */
+static void on_disowned(void *arg)
+{
+    struct pd_book *book = arg;
+    struct pd_book_entry **entries = pd_calloc(book->count + 1, sizeof *entries);
+    size_t n = 0;
+
+    for (size_t i = 0; i < book->by_id.capacity; i++) {
+        struct pd_book_entry *entry = book->by_id.slots[i].key ? book->by_id.slots[i].value : NULL;
+        if (entry)
+            entries[n++] = entry;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct pd_book_entry *entry = entries[i];
+        entry->disowned = true;
+        if (entry->state == PD_BOOK_LIVE && entry->live) {
+            pd_execution_cancel(entry->live);
+        } else if (entry->state == PD_BOOK_WAITING) {
+            pd_book_entry_leave_line(entry);
+            pd_book_entry_give_away(entry);
+        }
+    }
+    free(entries);
+}
+
+#define ROOM_MAX 32 /* that is taken from others at once */
+
+static size_t room(void *arg)
+{
+    const struct pd_book *book = arg;
+
+    for (const struct pd_ring *at = book->lines.next; at != &book->lines; at = at->next) {
+        if (PD_CONTAINER_OF(at, struct pd_book_line, in_lines)->n_waiting > 0)
+            return 0;
+    }
+    return book->draining ? 0 : ROOM_MAX;
+}
+
+static const struct pd_ledger_events ledger_events = {
+    .taken = take_up,
+    .has = has,
+    .canceled = on_told_canceled,
+    .disowned = on_disowned,
+    .room = room,
+};
 
 int pd_book_open(const struct pd_book_config *config, struct pd_book **ret_book, struct pd_err *err)
 {
@@ -289,7 +368,7 @@ int pd_book_open(const struct pd_book_config *config, struct pd_book **ret_book,
     int rc;
 
     book->config = *config;
-    book->opened_wall_ms = pd_wall_ms();
+    book->taken_wall_ms = pd_wall_ms();
     pd_ring_init(&book->lines);
     uv_timer_init(config->loop, &book->timer);
     uv_timer_init(config->loop, &book->prune);
@@ -297,8 +376,8 @@ int pd_book_open(const struct pd_book_config *config, struct pd_book **ret_book,
     book->prune.data = book;
     book->open_timers = 2;
     pd_executions_observe(config->executions, &pd_book_observer, book);
-    rc = pd_records_unfinished(config->records, take_up, book, err);
     *ret_book = book;
+    rc = config->ledger->ops->start(config->ledger, &ledger_events, book, err);
     if (rc < 0)
         return rc;
     if (book->count > 0)
@@ -370,6 +449,7 @@ void pd_book_close(struct pd_book *book)
         return;
     book->draining = true;
     book->closed = true;
+    book->config.ledger->ops->stop(book->config.ledger);
     abandon(book);
     uv_close((uv_handle_t *)&book->timer, on_timer_closed);
     uv_close((uv_handle_t *)&book->prune, on_timer_closed);

@@ -19,6 +19,7 @@
 #include <uv.h>
 
 #include "api/execution.h"
+#include "api/ledger.h"
 #include "api/records.h"
 #include "api/request.h"
 #include "api/ring.h"
@@ -28,7 +29,8 @@
 #define PD_BOOK_LIVE_MAX 1024      /* with the dispatcher */
 #define PD_BOOK_PRUNE_MS 30000     /* between looks at old records */
 #define PD_BOOK_RETRY_MS 1000      /* between looks at what cannot begin */
-#define PD_BOOK_POOL_WAIT_MS 60000 /* after the start, for a pool that is not there (yet) */
+#define PD_BOOK_POOL_WAIT_MS                                                                       \
+    60000 /* after the start (or what was taken up last), for a pool that is not there (yet) */
 
 struct pd_book;
 
@@ -36,7 +38,7 @@ struct pd_book_config {
     uv_loop_t *loop;
     struct pd_store *store;
     struct pd_executions *executions; /* which it observes */
-    struct pd_records *records;
+    struct pd_ledger *ledger;         /* outlives the book */
     const struct pd_request_rules *rules;
 };
 
@@ -78,7 +80,7 @@ struct pd_book_wait {
     void *arg;
     struct pd_ring in_entry; /* the book's own */
 };
-/* False: it is not in the book (any more). */
+/* False: it is not in the book (any more), nor with another replica. */
 bool pd_book_await(struct pd_book *book, const char *id, struct pd_book_wait *wait);
 void pd_book_forgo(struct pd_book_wait *wait);
 
@@ -90,8 +92,8 @@ struct pd_book_place {
 };
 bool pd_book_look(const struct pd_book *book, const char *id, struct pd_book_place *ret_place);
 
-/* End it: durable when cb fires. PD_NOT_FOUND: it is not in the book, or is not this
- * key's (NULL: anybody's). */
+/* End it, wherever it is: durable when cb fires. PD_NOT_FOUND: there is none that is not
+ * done, or it is not this key's (NULL: anybody's). */
 int pd_book_cancel(struct pd_book *book, const char *id, const char *key_id, pd_records_cb cb,
                    void *arg, struct pd_err *err);
 

@@ -16,11 +16,17 @@ static void on_finished(void *arg, const struct pd_err *err)
     struct pd_book_entry *entry = arg;
     const struct pd_err gone = {.kind = PD_UNAVAILABLE, .msg = "the outcome could not be kept"};
 
+    bool is_others = err && (err->kind == PD_CONFLICT || err->kind == PD_NOT_FOUND);
+
     if (err)
-        pd_log(PD_LOG_ERROR, "book", "an outcome was not written; the next start calls it lost",
+        pd_log(is_others ? PD_LOG_WARN : PD_LOG_ERROR, "book",
+               is_others ? "an outcome came too late: another replica has told one"
+                         : "an outcome was not written; the next start calls it lost",
                "run", entry->id, "err", err->msg, NULL);
     entry->book->n_ending--;
-    if (!entry->over) {
+    if (!entry->over && is_others) {
+        pd_book_entry_give_away(entry);
+    } else if (!entry->over) {
         pd_book_entry_tell(entry, err ? NULL : &entry->answer, err ? &gone : NULL, 0);
         pd_book_entry_end(entry);
     }
@@ -68,6 +74,7 @@ static void collect_events(const struct pd_journal *journal, struct pd_buf *out)
 static void write_end(struct pd_book_entry *entry, const char *cause, const char *reason,
                       const struct pd_execution_end *end, const struct pd_buf *events)
 {
+    struct pd_ledger *ledger = entry->book->config.ledger;
     const struct pd_job_times *times = end ? end->times : NULL;
     const struct pd_record record = {
         .id = entry->id,
@@ -86,7 +93,7 @@ static void write_end(struct pd_book_entry *entry, const char *cause, const char
     entry->state = PD_BOOK_ENDING;
     entry->book->n_ending++;
     pd_book_entry_ref(entry);
-    pd_records_finish(entry->book->config.records, &record, on_finished, entry);
+    ledger->ops->finish(ledger, &record, on_finished, entry);
 }
 
 /* It ends without ever having run here: what POST /execute would say of it. */
@@ -129,7 +136,8 @@ static void forget(struct pd_book_entry *entry, const struct pd_err *why, int re
 
     entry->state = PD_BOOK_ENDING;
     pd_book_entry_ref(entry);
-    if (pd_records_forget(book->config.records, entry->id, on_forgotten, entry, &err) < 0)
+    if (book->config.ledger->ops->forget(book->config.ledger, entry->id, on_forgotten, entry,
+                                         &err) < 0)
         on_forgotten(entry, &err);
     pd_book_entry_tell(entry, NULL, why, retry_after_s);
     pd_book_entry_end(entry);
@@ -147,6 +155,8 @@ static void on_begun(void *arg, const struct pd_err *err)
             entry->began = true;
             pd_execution_proceed(entry->live);
         } else {
+            entry->disowned = err->kind == PD_CONFLICT || err->kind == PD_NOT_FOUND;
+            entry->canceled = entry->canceled || err->kind == PD_CANCELED;
             entry->again = true; /* its sandbox is for others, meanwhile */
             pd_execution_cancel(entry->live);
         }
@@ -164,7 +174,7 @@ static void on_about(void *arg, struct pd_execution *execution)
     entry->live = execution;
     entry->beginning = true;
     pd_book_entry_ref(entry);
-    if (pd_records_begin(book->config.records, entry->id, on_begun, entry, &err) < 0)
+    if (book->config.ledger->ops->begin(book->config.ledger, entry->id, on_begun, entry, &err) < 0)
         on_begun(entry, &err);
 }
 
@@ -197,22 +207,23 @@ static void record_stream(struct pd_book *book, const struct pd_execution *execu
     if (!end->result)
         return; /* refused: nothing ran */
     collect_events(pd_execution_journal(execution), &events);
-    pd_records_add(book->config.records, &(struct pd_record){
-                                             .id = pd_execution_id(execution),
-                                             .key_id = pd_execution_key_id(execution),
-                                             .pool = request->pool,
-                                             .language = request->language->name,
-                                             .sandbox = end->times->sandbox,
-                                             .kind = PD_RECORD_STREAM,
-                                             .code = request->run.code,
-                                             .code_len = request->run.code_len,
-                                             .ended_wall_ms = pd_wall_ms(),
-                                             .queue_us = end->times->queue_us,
-                                             .run_us = end->times->run_us,
-                                             .cause = pd_cause_name(end->result->cause),
-                                             .result = end->result,
-                                             .events = &events,
-                                         });
+    book->config.ledger->ops->add(book->config.ledger,
+                                  &(struct pd_record){
+                                      .id = pd_execution_id(execution),
+                                      .key_id = pd_execution_key_id(execution),
+                                      .pool = request->pool,
+                                      .language = request->language->name,
+                                      .sandbox = end->times->sandbox,
+                                      .kind = PD_RECORD_STREAM,
+                                      .code = request->run.code,
+                                      .code_len = request->run.code_len,
+                                      .ended_wall_ms = pd_wall_ms(),
+                                      .queue_us = end->times->queue_us,
+                                      .run_us = end->times->run_us,
+                                      .cause = pd_cause_name(end->result->cause),
+                                      .result = end->result,
+                                      .events = &events,
+                                  });
 }
 
 static void end_ran(struct pd_book_entry *entry, struct pd_execution *execution,
@@ -239,7 +250,9 @@ static void on_done(void *arg, struct pd_execution *execution, const struct pd_e
         return;
     }
     pd_book_entry_stop_live(entry);
-    if (end->err) {
+    if (entry->disowned) {
+        pd_book_entry_give_away(entry);
+    } else if (end->err) {
         pd_book_entry_end_failed(entry, end);
     } else if (entry->again && !entry->canceled) {
         entry->again = false;

@@ -168,6 +168,22 @@ void pd_book_entry_tell(struct pd_book_entry *entry, const struct pd_buf *answer
     }
 }
 
+void pd_book_entry_give_away(struct pd_book_entry *entry)
+{
+    const struct pd_err err = {.kind = PD_UNAVAILABLE,
+                               .msg = "another replica has it now: ask again"};
+    struct pd_ledger *ledger = entry->book->config.ledger;
+
+    while (!pd_ring_is_empty(&entry->waits)) {
+        struct pd_book_wait *wait =
+            PD_CONTAINER_OF(entry->waits.next, struct pd_book_wait, in_entry);
+        pd_book_forgo(wait);
+        if (!ledger->ops->await(ledger, entry->id, wait))
+            wait->done(wait->arg, NULL, &err, 1);
+    }
+    pd_book_entry_end(entry);
+}
+
 void pd_book_entry_end(struct pd_book_entry *entry)
 {
     struct pd_book *book = entry->book;

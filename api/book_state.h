@@ -51,6 +51,7 @@ struct pd_book_entry {
     bool began;                 /* and that is durable */
     bool again;                 /* that it begins could not be written: later */
     bool canceled;              /* and that is durable */
+    bool disowned;              /* another has it, or its outcome is there */
     unsigned refs;              /* answers of the database that are to come */
     bool over;                  /* not in the book any more */
     struct pd_request *request; /* NULL: in the database */
@@ -70,7 +71,7 @@ struct pd_book {
     uv_timer_t timer;
     uv_timer_t prune; /* keeps house among the records */
     int open_timers;
-    int64_t opened_wall_ms;
+    int64_t taken_wall_ms; /* when something was taken up last */
     bool draining, closed;
 };
 
@@ -103,6 +104,9 @@ void pd_book_entry_unref(struct pd_book_entry *entry);
 /* Tell all who wait: the answer (borrowed), or NULL and why (see struct pd_book_wait). */
 void pd_book_entry_tell(struct pd_book_entry *entry, const struct pd_buf *answer,
                         const struct pd_err *err, int retry_after_s);
+/* Out of the book: another has it. Who waits for it waits for that one. Neither in its
+ * line nor live. */
+void pd_book_entry_give_away(struct pd_book_entry *entry);
 /* Out of the book. It is neither in its line nor live, and nobody waits for it. Freed
  * now, unless it is referenced. */
 void pd_book_entry_end(struct pd_book_entry *entry);

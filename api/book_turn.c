@@ -46,7 +46,10 @@ static void on_body(void *arg, struct pd_buf *text, const struct pd_err *err)
         pd_book_entry_unref(entry);
         return;
     }
-    if (err || book->draining) {
+    if ((err && err->kind == PD_NOT_FOUND) || entry->disowned) {
+        pd_book_entry_stop_live(entry);
+        pd_book_entry_give_away(entry);
+    } else if (err || book->draining) {
         pd_book_entry_stop_live(entry);
         pd_book_entry_wait(entry, true);
         pd_book_feed_soon(book, PD_BOOK_RETRY_MS);
@@ -77,7 +80,7 @@ void pd_book_entry_begin(struct pd_book_entry *entry)
     }
     entry->state = PD_BOOK_LOADING;
     pd_book_entry_ref(entry);
-    if (pd_records_body(book->config.records, entry->id, on_body, entry, &err) < 0)
+    if (book->config.ledger->ops->body(book->config.ledger, entry->id, on_body, entry, &err) < 0)
         on_body(entry, NULL, &err);
 }
 
@@ -102,7 +105,7 @@ static bool feed_one(struct pd_book *book)
 /* A pool that was deleted, or is not there long after the start. */
 static void cancel_orphans(struct pd_book *book)
 {
-    bool is_young = pd_wall_ms() - book->opened_wall_ms < PD_BOOK_POOL_WAIT_MS;
+    bool is_young = pd_wall_ms() - book->taken_wall_ms < PD_BOOK_POOL_WAIT_MS;
     struct pd_ring *next;
 
     for (struct pd_ring *at = book->lines.next; at != &book->lines; at = next) {

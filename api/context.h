@@ -14,6 +14,7 @@
 
 struct pd_book;
 struct pd_executions;
+struct pd_ledger;
 struct pd_records;
 struct pd_viewers;
 struct pd_web;
@@ -29,6 +30,7 @@ struct pd_api_context {
     struct pd_dispatch *dispatch;
     struct pd_executions *executions; /* api/execution.h */
     struct pd_records *records;       /* api/records.h; NULL: nothing is kept */
+    struct pd_ledger *ledger;         /* api/ledger.h; NULL: nothing is kept */
     struct pd_book *book;             /* api/book.h; NULL: nothing is kept */
     struct pd_viewers *viewers;       /* api/viewer.h */
     struct pd_reference *reference;

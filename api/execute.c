@@ -8,6 +8,7 @@
 #include "api/admission.h"
 #include "api/async.h"
 #include "api/context.h"
+#include "api/ledger.h"
 #include "api/outcome.h"
 #include "api/records.h"
 #include "api/server.h"
@@ -64,22 +65,23 @@ static void record(const struct execution *execution, const struct pd_run_result
 {
     const struct pd_request *request = execution->request;
 
-    pd_records_add(execution->api->records,
-                   &(struct pd_record){
-                       .id = execution->id,
-                       .key_id = execution->key_id,
-                       .pool = request->pool,
-                       .language = request->language->name,
-                       .sandbox = times->sandbox,
-                       .kind = PD_RECORD_PLAIN,
-                       .code = request->run.code,
-                       .code_len = request->run.code_len,
-                       .ended_wall_ms = pd_wall_ms(),
-                       .queue_us = times->queue_us,
-                       .run_us = times->run_us,
-                       .cause = pd_cause_name(result->cause),
-                       .result = result,
-                   });
+    struct pd_ledger *ledger = execution->api->ledger;
+
+    ledger->ops->add(ledger, &(struct pd_record){
+                                 .id = execution->id,
+                                 .key_id = execution->key_id,
+                                 .pool = request->pool,
+                                 .language = request->language->name,
+                                 .sandbox = times->sandbox,
+                                 .kind = PD_RECORD_PLAIN,
+                                 .code = request->run.code,
+                                 .code_len = request->run.code_len,
+                                 .ended_wall_ms = pd_wall_ms(),
+                                 .queue_us = times->queue_us,
+                                 .run_us = times->run_us,
+                                 .cause = pd_cause_name(result->cause),
+                                 .result = result,
+                             });
 }
 
 static void on_ended(void *arg, const struct pd_run_result *result,
@@ -99,7 +101,7 @@ static void on_ended(void *arg, const struct pd_run_result *result,
         pd_exchange_reply(execution->exchange, 200, "application/json", NULL, &body);
     }
     /* The answer first: nobody waits for the record. */
-    if (execution->api->records)
+    if (execution->api->ledger)
         record(execution, result, times);
     execution_free(execution);
 }

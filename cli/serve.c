@@ -70,7 +70,10 @@ static void stop_step(void *arg)
         pd_source_redis_close(PD_STEAL(service->source_redis), stop_step, service);
     else if (service->sources)
         pd_sources_close(PD_STEAL(service->sources), stop_step, service);
-    else if (service->redis)
+    else if (service->ledger) {
+        struct pd_ledger *ledger = PD_STEAL(service->ledger);
+        ledger->ops->close(ledger, stop_step, service);
+    } else if (service->redis)
         pd_redis_close(PD_STEAL(service->redis), stop_step, service);
     else if (service->store) {
         pd_kube_keep_close(PD_STEAL(service->kube_keep));

@@ -6,6 +6,7 @@
 
 #include "cli/ecs.h"
 #include "cli/manifest_keep.h"
+#include "api/ledger_records.h"
 #include "cli/records_env.h"
 #include "cli/redis_env.h"
 #include "cli/serve_state.h"
@@ -291,6 +292,7 @@ static int open_api(struct service *service, struct pd_err *err)
         .tls_ca_file = service->options.tls_ca_file,
         .kube_keep = service->kube_keep,
         .records = service->records,
+        .ledger = service->ledger,
         .default_provider = service->options.provider,
         .host_names = service->options.host_names,
         .metrics = service->metrics,
@@ -308,6 +310,7 @@ int pd_service_open(struct service *service, struct pd_err *err)
         open_shipper(service, err) < 0 || load_languages(service, err) < 0 ||
         open_keys(service, err) < 0 || open_redis(service, err) < 0)
         return err->kind;
+    service->ledger = pd_ledger_records_new(service->records);
     service->store = pd_store_new(&service->loop, NULL);
     if (open_kept(service, err) < 0 || open_sources(service, err) < 0 ||
         open_api(service, err) < 0 || open_controller(service, err) < 0)

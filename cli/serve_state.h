@@ -10,6 +10,7 @@
 #include "api/api.h"
 #include "api/keys.h"
 #include "api/kube_keep.h"
+#include "api/ledger.h"
 #include "api/records.h"
 #include "api/shipper.h"
 #include "cli/loop_watch.h"
@@ -34,6 +35,7 @@ struct service {
     struct pd_state state;
     struct pd_db *db;
     struct pd_records *records;
+    struct pd_ledger *ledger;   /* in `records`, or in Redis */
     struct pd_shipper *shipper; /* NULL: records stay here */
     struct pd_kube_keep *kube_keep;
     struct pd_languages *languages;
