@@ -309,7 +309,9 @@ void input_on_writable(struct agent *agent);
 void run_kill(struct agent *agent, enum cause cause);
 /* Go on with what remains after a program's end, as far as that can be now. */
 void run_advance(struct agent *agent);
-void run_on_frame(struct agent *agent, const struct pd_frame *frame);
+void run_begin(struct agent *agent, const struct pd_frame *frame);
+void run_start(struct agent *agent); /* its files have come */
+void run_cancel(struct agent *agent);
 void run_on_slot_ready(struct agent *agent, struct slot *slot);
 void run_on_slot_lost(struct agent *agent, struct slot *slot);
 void run_on_ctl(struct agent *agent);
@@ -319,6 +321,13 @@ void run_on_prog_done(struct agent *agent, int status);
 void run_on_timer(struct agent *agent);
 void run_poke(struct agent *agent);    /* something that a waiting run waits for may have come */
 void run_abandon(struct agent *agent); /* a new attacher: the old one's run dies */
+
+/* run_report.c */
+void run_report(struct agent *agent); /* send its EXIT */
+bool run_is_truncated(const struct run *run);
+
+/* run_frames.c */
+void run_on_frame(struct agent *agent, const struct pd_frame *frame);
 
 /* version.c: languages' versions, found out while nothing else is to be done */
 void version_on_attach(struct agent *agent, const struct pd_frame *attach);

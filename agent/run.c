@@ -124,7 +124,7 @@ static void begin_compiler(struct agent *agent)
     slot_watch_output(agent, run->slot, true);
 }
 
-static void start(struct agent *agent)
+void run_start(struct agent *agent)
 {
     struct run *run = &agent->run;
     struct pd_wire wire = wire_begin(agent, PD_FRAME_STARTED);
@@ -157,7 +157,7 @@ static void take_slot(struct agent *agent, struct slot *slot)
     request_write_code(agent);
     wire_pause(agent, false);
     if (!run->more)
-        start(agent);
+        run_start(agent);
 }
 
 /* ---- choosing a slot ---- */
@@ -220,7 +220,7 @@ void run_on_slot_lost(struct agent *agent, struct slot *slot)
         run->slot = NULL; /* another is chosen when this one is gone */
 }
 
-static void on_run(struct agent *agent, const struct pd_frame *frame)
+void run_begin(struct agent *agent, const struct pd_frame *frame)
 {
     struct run *run = &agent->run;
     struct pd_fields fields;
@@ -288,72 +288,6 @@ void run_kill(struct agent *agent, enum cause cause)
 
 /* ---- the end ---- */
 
-static enum cause find_cause(struct agent *agent)
-{
-    struct run *run = &agent->run;
-    int64_t kills = platform_oom_kills(&agent->platform);
-    bool oom = kills > agent->oom_kills;
-    bool killed =
-        run->end.by_signal ? run->end.status == SIGKILL : run->end.status == 128 + SIGKILL;
-
-    agent->oom_kills = kills;
-    if (run->killed)
-        return run->cause;
-    if (oom && killed)
-        return CAUSE_MEMORY;
-    return run->end.by_signal ? CAUSE_SIGNALED : CAUSE_EXITED;
-}
-
-static bool is_truncated(const struct run *run)
-{
-    return run->out_bytes + run->err_bytes > run->delivered;
-}
-
-/* What the program and those it waited for have used; where the limit of the
- * whole cell was passed, what was counted against that. */
-static int64_t cpu_used(const struct agent *agent, enum cause cause)
-{
-    const struct run *run = &agent->run;
-
-    if (cause == CAUSE_CPU)
-        return platform_cpu_us(&agent->platform) - run->cpu_before_us;
-    return run->end.cpu_us;
-}
-
-static void send_exit(struct agent *agent)
-{
-    struct run *run = &agent->run;
-    int64_t now = sys_now_us();
-    int64_t first = run->has_output ? run->first_output_us : run->ended_us;
-    int64_t compiled_us = run->compile_failed ? 0 : run->compile_took_us;
-    int64_t stages[4] = {run->started_us - run->received_us - compiled_us, first - run->started_us,
-                         run->ended_us - first, now - run->ended_us};
-    enum cause cause = find_cause(agent);
-    struct pd_wire wire = wire_begin(agent, PD_FRAME_EXIT);
-
-    pd_wire_number(&wire, PD_FIELD_CAUSE, cause);
-    pd_wire_number(&wire, PD_FIELD_EXIT_CODE,
-                   (uint64_t)(run->end.by_signal ? 128 + run->end.status : run->end.status));
-    if (run->end.by_signal)
-        pd_wire_number(&wire, PD_FIELD_SIGNO, (uint64_t)run->end.status);
-    pd_wire_number(&wire, PD_FIELD_START, run->slot->start);
-    if (run->compile_took_us > 0)
-        pd_wire_number(&wire, PD_FIELD_COMPILE_US, (uint64_t)run->compile_took_us);
-    if (run->compile_failed)
-        pd_wire_flag(&wire, PD_FIELD_COMPILE_FAILED);
-    pd_wire_number(&wire, PD_FIELD_STDOUT_BYTES, (uint64_t)run->out_bytes);
-    pd_wire_number(&wire, PD_FIELD_STDERR_BYTES, (uint64_t)run->err_bytes);
-    if (run->compile_truncated || is_truncated(run))
-        pd_wire_flag(&wire, PD_FIELD_TRUNCATED);
-    pd_wire_number(&wire, PD_FIELD_WALL_US, (uint64_t)(run->ended_us - run->started_us));
-    pd_wire_number(&wire, PD_FIELD_CPU_US, (uint64_t)cpu_used(agent, cause));
-    pd_wire_number(&wire, PD_FIELD_MEMORY_PEAK, (uint64_t)run->end.maxrss_bytes);
-    pd_wire_number(&wire, PD_FIELD_MEMORY_METHOD, 1);
-    for (int i = 0; i < 4; i++)
-        pd_wire_number(&wire, PD_FIELD_STAGE_US, (uint64_t)(stages[i] > 0 ? stages[i] : 0));
-    wire_end(agent, &wire);
-}
-
 static void finish(struct agent *agent)
 {
     struct run *run = &agent->run;
@@ -362,7 +296,7 @@ static void finish(struct agent *agent)
     sys_close(&run->file_fd);
     timer_set(agent, 0);
     agent->runs++;
-    send_exit(agent);
+    run_report(agent);
     if (agent->spares_changed)
         wire_tell_spares(agent);
     wire_flush(agent);
@@ -398,7 +332,7 @@ static bool is_drained(const struct slot *slot)
 /* The program's own stage: its output has a bound of its own. */
 static void begin_anew(struct run *run)
 {
-    run->compile_truncated = is_truncated(run);
+    run->compile_truncated = run_is_truncated(run);
     run->out_bytes = run->err_bytes = run->delivered = 0;
     run->has_output = false;
     run->started_us = run->ended_us;
@@ -539,61 +473,7 @@ void run_abandon(struct agent *agent)
     wire_pause(agent, false);
 }
 
-/* ---- frames ---- */
-
-static void on_window(struct agent *agent, const struct pd_frame *frame)
-{
-    struct run *run = &agent->run;
-    struct pd_fields fields;
-    struct pd_field field;
-
-    pd_fields_init(&fields, frame->payload, frame->payload_len);
-    while (pd_fields_next(&fields, &field)) {
-        if (field.tag == PD_FIELD_CREDIT)
-            run->window += (int64_t)pd_field_number(&field);
-    }
-    if (run->state >= RUN_ACTIVE) {
-        slot_watch_output(agent, run->slot, true);
-        if (run->state == RUN_COLLECT)
-            artifact_resume(agent);
-    }
-}
-
-static void on_signal(struct agent *agent, const struct pd_frame *frame)
-{
-    struct slot *slot = agent->run.slot;
-    struct pd_fields fields;
-    struct pd_field field;
-
-    pd_fields_init(&fields, frame->payload, frame->payload_len);
-    while (pd_fields_next(&fields, &field)) {
-        uint64_t signo = pd_field_number(&field);
-        if (field.tag == PD_FIELD_SIGNO && signo >= 1 && signo <= 31 &&
-            agent->run.state == RUN_ACTIVE && slot->prog > 0)
-            kill(-slot->prog, (int)signo); /* its session's group, as a terminal would */
-    }
-}
-
-static void on_resize(struct agent *agent, const struct pd_frame *frame)
-{
-    struct run *run = &agent->run;
-    struct pd_fields fields;
-    struct pd_field field;
-
-    if (!run->tty)
-        return; /* only a terminal has a size */
-    pd_fields_init(&fields, frame->payload, frame->payload_len);
-    while (pd_fields_next(&fields, &field)) {
-        if (field.tag == PD_FIELD_ROWS)
-            run->rows = (uint16_t)pd_field_number(&field);
-        if (field.tag == PD_FIELD_COLS)
-            run->cols = (uint16_t)pd_field_number(&field);
-    }
-    if (run->state == RUN_ACTIVE && !run->compiling)
-        terminal_resize(run->slot->stdin_w, run->rows, run->cols);
-}
-
-static void on_cancel(struct agent *agent)
+void run_cancel(struct agent *agent)
 {
     struct run *run = &agent->run;
 
@@ -607,63 +487,4 @@ static void on_cancel(struct agent *agent)
         return;
     }
     run_kill(agent, CAUSE_CANCELED);
-}
-
-static void on_ping(struct agent *agent)
-{
-    struct pd_wire wire = wire_begin(agent, PD_FRAME_PONG);
-
-    wire_end(agent, &wire);
-}
-
-void run_on_frame(struct agent *agent, const struct pd_frame *frame)
-{
-    struct run *run = &agent->run;
-
-    switch (frame->type) {
-    case PD_FRAME_RUN:
-        on_run(agent, frame);
-        break;
-    case PD_FRAME_PING:
-        on_ping(agent);
-        break;
-    case PD_FRAME_FILE:
-        if (run->state == RUN_FILES)
-            request_on_file(agent, frame);
-        break;
-    case PD_FRAME_DATA:
-        if (run->state == RUN_FILES)
-            request_on_data(agent, frame);
-        break;
-    case PD_FRAME_START:
-        if (run->state == RUN_FILES) {
-            sys_close(&run->file_fd);
-            start(agent);
-        }
-        break;
-    case PD_FRAME_STDIN:
-        if (run->state != RUN_NONE)
-            input_on_frame(agent, frame);
-        break;
-    case PD_FRAME_STDIN_EOF:
-        run->stdin_eof = true;
-        input_on_writable(agent);
-        break;
-    case PD_FRAME_SIGNAL:
-        on_signal(agent, frame);
-        break;
-    case PD_FRAME_CANCEL:
-        on_cancel(agent);
-        break;
-    case PD_FRAME_WINDOW:
-        if (run->state != RUN_NONE)
-            on_window(agent, frame);
-        break;
-    case PD_FRAME_RESIZE:
-        on_resize(agent, frame);
-        break;
-    default:
-        wire_fault(agent, "a frame that only agents send");
-        break;
-    }
 }
