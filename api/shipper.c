@@ -14,11 +14,12 @@
 #include "common/loop_pg.h"
 #include "common/mem.h"
 
-#define VERSION 1
-
+/* Only where something is to be done: afterwards the role needs no right to create. */
 static const char migrate_sql[] =
     "SET search_path = pg_catalog; SET application_name = 'paddock';"
     "SELECT pg_advisory_xact_lock(7017163912);"
+    "DO $paddock$ BEGIN IF NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n"
+    " ON n.oid = c.relnamespace WHERE n.nspname = 'paddock' AND c.relname = 'schema_versions') THEN "
     "CREATE SCHEMA IF NOT EXISTS paddock;"
     "CREATE TABLE IF NOT EXISTS paddock.schema_versions (version int PRIMARY KEY,"
     " since timestamptz NOT NULL DEFAULT now());"
@@ -33,6 +34,7 @@ static const char migrate_sql[] =
     "CREATE INDEX IF NOT EXISTS executions_accepted ON paddock.executions (accepted DESC, id DESC);"
     "CREATE INDEX IF NOT EXISTS executions_ended ON paddock.executions (ended);"
     "INSERT INTO paddock.schema_versions (version) VALUES (1) ON CONFLICT DO NOTHING;"
+    "END IF; END $paddock$;"
     "SELECT max(version) FROM paddock.schema_versions";
 
 #define COLUMNS                                                                                    \
@@ -269,9 +271,9 @@ static void on_migrated(void *arg, const char *value, const struct pd_err *err)
     struct pd_shipper *shipper = arg;
     struct pd_err own;
 
-    if (!err && value && atol(value) > VERSION) {
+    if (!err && value && atol(value) > PD_SHIP_VERSION) {
         pd_err_set(&own, PD_CONFLICT, "its schema 'paddock' has version %s, this paddock knows %d",
-                   value, VERSION);
+                   value, PD_SHIP_VERSION);
         err = &own;
     }
     if (err) {

@@ -13,6 +13,7 @@
 
 #include "api/records.h"
 
+#define PD_SHIP_VERSION 1 /* of the schema in PostgreSQL */
 #define PD_SHIP_IDLE_MS 500
 #define PD_SHIP_BATCH_MAX 1000
 #define PD_SHIP_RETRY_MIN_MS 500

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <uv.h>
 
+#include "cli/live_postgres.h"
+#include "cli/live_redis.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "controller/aws_source.h"
@@ -91,5 +93,5 @@ size_t pd_check_live(FILE *out, FILE *problems)
         check_ecs(&live);
     else
         fprintf(out, "ecs: not configured (SANDBOX_PROVIDER, ECS_CLUSTER)\n");
-    return live.n_problems;
+    return live.n_problems + pd_live_redis(out, problems) + pd_live_postgres(out, problems);
 }

@@ -73,18 +73,55 @@ static int wait_for(struct pd_pg *pg, int events, bool anew)
     return uv_poll_start(pg->poll, events, on_poll);
 }
 
+/* libpq quotes what it cannot read, and (part of) a password may be in that. */
+static void leave_out_quotations(char *text)
+{
+    bool quoted = false;
+    size_t len = 0;
+
+    for (const char *p = text; *p; p++) {
+        if (*p == '"')
+            quoted = !quoted;
+        if (!quoted || *p == '"')
+            text[len++] = *p;
+    }
+    text[len] = '\0';
+}
+
+/* A '/' or '@' in a password that was not escaped makes port or host of it. */
+static bool may_quote_password(const char *text)
+{
+    return strncmp(text, "invalid ", strlen("invalid ")) == 0 || strchr(text, '@');
+}
+
+/* What libpq leaves out about a certificate; "" where there is nothing to add. */
+static const char *certificate_hint(const char *why)
+{
+    if (strstr(why, "certificate verify failed"))
+        return ": its certificate comes from no authority in sslrootcert (PGSSLROOTCERT), or is "
+               "out of date";
+    if (strstr(why, "does not match host name"))
+        return ": connect by a name that the certificate has";
+    if (strstr(why, "does not support SSL"))
+        return ": switch ssl on there";
+    return "";
+}
+
 static void go_down(struct pd_pg *pg, const char *why)
 {
+    pd_autofree char *line = NULL;
     struct pd_err err;
-    size_t len = strcspn(why, "\n");
 
     if (pg->state == DOWN)
         return;
+    line = pd_strndup(why, strcspn(why, "\n"));
+    if (may_quote_password(line))
+        leave_out_quotations(line);
     pg->state = DOWN;
     pg->done = NULL;
     uv_timer_stop(&pg->timer);
     drop_poll(pg);
-    pd_err_set(&err, PD_UNAVAILABLE, "PostgreSQL: %.*s", (int)len, why);
+    pd_err_set(&err, PD_UNAVAILABLE, "PostgreSQL: %s%s", line, certificate_hint(line));
     pg->events->down(pg->arg, &err);
 }
 
@@ -203,16 +240,29 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct pd_pg *pg = poll->data;
 
-    if (status < 0) {
-        go_down(pg, uv_strerror(status));
-    } else if (pg->state == CONNECTING) {
-        go_on_connecting(pg);
+    if (pg->state == CONNECTING) {
+        go_on_connecting(pg); /* a refusal too: libpq knows why, and may try the next address */
+    } else if (status < 0) {
+        go_on_reading(pg); /* likewise */
+        if (pg->state != DOWN)
+            go_down(pg, uv_strerror(status));
     } else {
         if (events & UV_WRITABLE)
             flush(pg);
         if (pg->state != DOWN && (events & UV_READABLE))
             go_on_reading(pg);
     }
+}
+
+static int refuse_url(char *fault, struct pd_err *err)
+{
+    if (!fault)
+        abort(); /* no memory */
+    fault[strcspn(fault, "\n")] = '\0';
+    leave_out_quotations(fault);
+    pd_err_set(err, PD_INVALID, "not a connection string of PostgreSQL: %s", fault);
+    PQfreemem(fault);
+    return PD_INVALID;
 }
 
 int pd_pg_open(uv_loop_t *loop, const char *url, const struct pd_pg_events *events, void *arg,
@@ -223,12 +273,8 @@ int pd_pg_open(uv_loop_t *loop, const char *url, const struct pd_pg_events *even
     PQconninfoOption *options = PQconninfoParse(url, &fault);
     PGconn *conn;
 
-    if (!options) {
-        pd_err_set(err, PD_INVALID, "%.*s", (int)strcspn(fault ? fault : "", "\n"),
-                   fault ? fault : "");
-        PQfreemem(fault);
-        return PD_INVALID;
-    }
+    if (!options)
+        return refuse_url(fault, err);
     PQconninfoFree(options);
     conn = PQconnectStart(url);
     if (!conn)
