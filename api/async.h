@@ -34,8 +34,4 @@ bool pd_async_has_key(struct pd_exchange *exchange, bool *ret_ok);
 void pd_async_execute_on_body(void *arg, struct pd_exchange *exchange, const char *body,
                               size_t len);
 
-/* The events of an execution that is not live any more, as SSE, from this number on. */
-void pd_async_replay(struct pd_api_context *api, struct pd_exchange *exchange, const char *id,
-                     uint64_t from_seq);
-
 #endif

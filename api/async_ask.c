@@ -1,5 +1,4 @@
-/* Questions about executions, and their end: GET and DELETE /executions, and the events
- * of those that are done. */
+/* Questions about executions, and their end: GET and DELETE /executions. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -20,8 +19,7 @@
 #define NUMBER_BYTES 32
 #define LIVE_BYTES_MAX 4096
 
-/* Whose executions a key may see: its own, or (NULL) everybody's. */
-static const char *sees_only(const struct pd_api_context *api, const struct pd_exchange *exchange)
+const char *pd_async_sees_only(const struct pd_api_context *api, const struct pd_exchange *exchange)
 {
     const char *id = pd_exchange_key_id(exchange);
     const struct pd_key *key = pd_keys_find(api->keys, id);
@@ -36,7 +34,6 @@ struct asking {
     struct pd_exchange *exchange; /* NULL: the client hung up */
     char id[PD_RECORD_ID_BYTES];
     char own[PD_KEY_ID_MAX]; /* for a DELETE: whose it must be; "": anybody's */
-    uint64_t from_seq;
 };
 
 static void on_asking_gone(void *arg)
@@ -137,7 +134,7 @@ void pd_async_get_handle(void *arg, struct pd_exchange *exchange)
 {
     struct pd_api_context *api = arg;
     char id[PD_SEGMENT_BYTES];
-    const char *own = sees_only(api, exchange);
+    const char *own = pd_async_sees_only(api, exchange);
     struct pd_execution *live;
     struct asking *asking;
     struct pd_err err;
@@ -212,7 +209,7 @@ void pd_async_list_handle(void *arg, struct pd_exchange *exchange)
 {
     struct pd_api_context *api = arg;
     struct pd_records_query query = {.limit = 0};
-    const char *own = sees_only(api, exchange);
+    const char *own = pd_async_sees_only(api, exchange);
     struct asking *asking;
     struct pd_err err;
 
@@ -310,64 +307,4 @@ void pd_async_delete_handle(void *arg, struct pd_exchange *exchange)
     if (rc == PD_NOT_FOUND)
         rc = api->ledger->ops->get(api->ledger, id, own, on_not_live, asking, &err);
     ask(asking, rc, &err);
-}
-
-/* ---- replay ---- */
-
-static const char *type_of(const char *json, size_t len, int *ret_len)
-{
-    const char *at = memmem(json, len, "\"type\":\"", 8);
-    const char *end = at ? memchr(at + 8, '"', len - (size_t)(at + 8 - json)) : NULL;
-
-    *ret_len = end ? (int)(end - at - 8) : 0;
-    return end ? at + 8 : "";
-}
-
-static int put_event(struct pd_buf *out, const char *json, size_t len, uint64_t from_seq)
-{
-    const char *at = memmem(json, len, "\"seq\":", 6);
-    uint64_t seq = at ? strtoull(at + 6, NULL, 10) : 0;
-    int type_len;
-    const char *type = type_of(json, len, &type_len);
-
-    if (seq < from_seq)
-        return 0;
-    if (pd_buf_addf(out, NULL, "id: %llu\nevent: %.*s\ndata: ", (unsigned long long)seq, type_len,
-                    type) < 0 ||
-        pd_buf_add(out, json, len, NULL) < 0)
-        return PD_LIMIT;
-    return pd_buf_add(out, "\n\n", 2, NULL);
-}
-
-static void on_events(void *arg, struct pd_buf *text, const struct pd_err *err)
-{
-    struct asking *asking = arg;
-    struct pd_buf out;
-
-    pd_buf_init(&out, 2 * PD_RECORD_EVENTS_BYTES_MAX + 4096);
-    for (size_t at = 0; !err && at < text->len;) {
-        size_t len = strcspn(text->data + at, "\n");
-        if (len > 0 && put_event(&out, text->data + at, len, asking->from_seq) < 0)
-            break;
-        at += len + 1;
-    }
-    if (asking->exchange && err)
-        pd_async_problem_of(asking->exchange, err);
-    else if (asking->exchange)
-        pd_exchange_reply(asking->exchange, 200, "text/event-stream", NULL, &out);
-    pd_buf_fini(&out);
-    free(asking);
-}
-
-void pd_async_replay(struct pd_api_context *api, struct pd_exchange *exchange, const char *id,
-                     uint64_t from_seq)
-{
-    struct asking *asking = asking_new(api, exchange, id);
-    struct pd_err err;
-
-    asking->from_seq = from_seq;
-    ask(asking,
-        api->ledger->ops->events(api->ledger, id, sees_only(api, exchange), on_events, asking,
-                                 &err),
-        &err);
 }

@@ -1,4 +1,4 @@
-/* What async.c, async_post.c and async_ask.c share; nobody else's. All in async.c. */
+/* What async.c, async_post.c, async_ask.c and stream.c share; nobody else's. */
 #ifndef PD_API_ASYNC_INSIDE_H
 #define PD_API_ASYNC_INSIDE_H
 
@@ -19,6 +19,10 @@ void pd_async_problem(struct pd_exchange *exchange, int status, const char *deta
 /* What the book or the records said. */
 void pd_async_problem_of(struct pd_exchange *exchange, const struct pd_err *err);
 void pd_async_refuse(struct pd_exchange *exchange, const struct pd_refusal *refusal);
+
+/* Whose executions a client may see: its key's own, or (NULL) everybody's. Of async_ask.c. */
+const char *pd_async_sees_only(const struct pd_api_context *api,
+                               const struct pd_exchange *exchange);
 
 /* False: the exchange is answered 501. A test's API may be without a database; the
  * service never is. */

@@ -53,22 +53,43 @@ static uint64_t put_events(const struct pd_journal *journal, struct pd_buf *out)
     return put;
 }
 
-/* From the start as far as there is room; always the last, which tells the end. */
+static size_t bytes_of(const struct pd_journal *journal, uint64_t from_seq, uint64_t to_seq)
+{
+    size_t bytes = 0;
+
+    while (from_seq <= to_seq) {
+        const struct pd_entry *event = pd_journal_at(journal, from_seq);
+        bytes += event->output_bytes;
+        from_seq = event->seq + 1;
+    }
+    return bytes;
+}
+
+/* From the start as far as there is room; always the last, which tells the end. What is
+ * left out between them is told as dropped. */
 static void collect_events(const struct pd_journal *journal, struct pd_buf *out)
 {
     const struct pd_entry *last =
         journal->last_seq ? pd_journal_at(journal, journal->last_seq) : NULL;
-    size_t reserve = last ? last->len + 1 : 0;
+    size_t reserve = last ? last->len + 1 + PD_GAP_BYTES_MAX : 0;
+    char gap[PD_GAP_BYTES_MAX];
+    uint64_t put;
 
     pd_buf_init(out, PD_RECORD_EVENTS_BYTES_MAX);
     if (!last || reserve > out->max)
         return;
     out->max -= reserve;
-    if (put_events(journal, out) < journal->last_seq) {
-        out->max += reserve;
-        (void)!pd_buf_add(out, last->json, last->len, NULL); /* fits */
-        (void)!pd_buf_add(out, "\n", 1, NULL);
+    put = put_events(journal, out);
+    out->max += reserve;
+    if (put == journal->last_seq)
+        return;
+    if (put + 1 < last->from_seq) {
+        pd_journal_format_gap(put + 1, last->from_seq - 1,
+                              bytes_of(journal, put + 1, last->from_seq - 1), gap);
+        (void)!pd_buf_addf(out, NULL, "%s\n", gap); /* fits, as does the last */
     }
+    (void)!pd_buf_add(out, last->json, last->len, NULL);
+    (void)!pd_buf_add(out, "\n", 1, NULL);
 }
 
 static void write_end(struct pd_book_entry *entry, const char *cause, const char *reason,

@@ -10,6 +10,7 @@
 #include "api/execution.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "api/execution_state.h"
 #include "api/trace.h"
@@ -201,6 +202,56 @@ int pd_executions_submit(struct pd_executions *all, const struct pd_execution_su
     tell_accepted(execution);
     if (all->observer && all->observer->accepted)
         all->observer->accepted(all->observer_arg, execution);
+    *ret_execution = execution;
+    return 0;
+}
+
+/* ---- recalling ---- */
+
+static int recall_events(struct pd_journal *journal, const char *text, size_t len,
+                         struct pd_err *err)
+{
+    const char *end = text + len;
+    int rc = 0;
+
+    while (rc == 0 && text < end) {
+        const char *line_end = memchr(text, '\n', (size_t)(end - text));
+        size_t line = (size_t)((line_end ? line_end : end) - text);
+        if (line > 0)
+            rc = pd_journal_recall(journal, text, line, err);
+        text += line + 1;
+    }
+    if (rc == 0 && journal->count == 0)
+        rc = pd_err_set(err, PD_INVALID, "there are no events");
+    return rc;
+}
+
+int pd_executions_recall(struct pd_executions *all, const char *id, const char *key_id,
+                         const char *events, size_t len, struct pd_execution **ret_execution,
+                         struct pd_err *err)
+{
+    struct pd_execution *execution = PD_NEW(struct pd_execution);
+    int rc = recall_events(&execution->journal, events, len, err);
+
+    assert(!pd_strmap_get(&all->by_id, id));
+    execution->all = all;
+    execution->done = true;
+    pd_strcpy(execution->id, sizeof execution->id, id);
+    pd_strcpy(execution->key_id, sizeof execution->key_id, key_id);
+    pd_ring_init(&execution->watches);
+    all->journal_bytes += execution->journal.bytes;
+    if (rc == 0) {
+        pd_executions_evict(all, NULL);
+        if (is_over_bounds(all))
+            rc = pd_err_set(err, PD_LIMIT, "too many executions are being watched");
+    }
+    if (rc < 0) {
+        execution_free(execution);
+        return rc;
+    }
+    pd_strmap_add(&all->by_id, execution->id, execution);
+    pd_ring_append(all->finished.next, &execution->in_list); /* before the oldest */
+    all->n_finished++;
     *ret_execution = execution;
     return 0;
 }

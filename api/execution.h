@@ -77,6 +77,13 @@ void pd_execution_make_id(char id[static PD_EXECUTION_ID_BYTES]);
 int pd_executions_submit(struct pd_executions *executions, const struct pd_execution_submit *submit,
                          struct pd_execution **ret_execution, int *ret_retry_after_s,
                          struct pd_err *err);
+/* One that was forgotten, from its events (JSON texts, one a line), done, for viewers to
+ * replay; of those that are done it is the first to go when nobody watches. It must not be
+ * there. PD_INVALID: they are no events, or none; PD_LIMIT: those that are watched take all
+ * the room. *ret_execution: as of pd_executions_submit. */
+int pd_executions_recall(struct pd_executions *executions, const char *id, const char *key_id,
+                         const char *events, size_t len, struct pd_execution **ret_execution,
+                         struct pd_err *err);
 struct pd_execution *pd_executions_find(struct pd_executions *executions, const char *id);
 /* Forget one that is done, so that its id can be used again; false while it is watched. */
 bool pd_executions_forget(struct pd_executions *executions, const char *id);

@@ -270,10 +270,16 @@ static void on_raw_gone(void *arg)
     conn->flow->raw->gone(conn->flow->raw_arg);
 }
 
+bool pd_exchange_has_more(const struct pd_exchange *conn)
+{
+    return !conn->head && conn->in.len > 0;
+}
+
 void pd_exchange_upgrade(struct pd_exchange *conn, const char *headers,
                          const struct pd_raw_events *events, void *arg)
 {
-    assert(conn->head && !pd_conn_is_body_unread(conn) && !conn->http10);
+    assert((conn->head || !pd_exchange_has_more(conn)) && !pd_conn_is_body_unread(conn) &&
+           !conn->http10);
     conn->keep_alive = false;
     start(conn, PD_CONN_RAW);
     conn->flow->raw = events;

@@ -8,17 +8,17 @@
 
 #define HEAD_BYTES 96 /* {"type":"...","seq":...,"time":... */
 #define CAPACITY_MIN 16
+#define NUMBER_DIGITS_MAX 18
+
+static const char *const names[] = {
+    [PD_ENTRY_ACCEPTED] = "accepted", [PD_ENTRY_QUEUED] = "queued", [PD_ENTRY_STARTED] = "started",
+    [PD_ENTRY_STAGE] = "stage",       [PD_ENTRY_STDOUT] = "stdout", [PD_ENTRY_STDERR] = "stderr",
+    [PD_ENTRY_ARTIFACT] = "artifact", [PD_ENTRY_EXIT] = "exit",     [PD_ENTRY_ERROR] = "error",
+    [PD_ENTRY_DROPPED] = "dropped",
+};
 
 const char *pd_entry_name(enum pd_entry_type type)
 {
-    static const char *const names[] = {
-        [PD_ENTRY_ACCEPTED] = "accepted", [PD_ENTRY_QUEUED] = "queued",
-        [PD_ENTRY_STARTED] = "started",   [PD_ENTRY_STAGE] = "stage",
-        [PD_ENTRY_STDOUT] = "stdout",     [PD_ENTRY_STDERR] = "stderr",
-        [PD_ENTRY_ARTIFACT] = "artifact", [PD_ENTRY_EXIT] = "exit",
-        [PD_ENTRY_ERROR] = "error",       [PD_ENTRY_DROPPED] = "dropped",
-    };
-
     return names[type];
 }
 
@@ -79,13 +79,8 @@ void pd_journal_fini(struct pd_journal *journal)
     pd_journal_init(journal);
 }
 
-const struct pd_entry *pd_journal_add(struct pd_journal *journal, enum pd_entry_type type,
-                                      int64_t time_us, const char *members, size_t members_len,
-                                      size_t output_bytes)
+static void append(struct pd_journal *journal, struct pd_entry *event)
 {
-    struct pd_entry *event = event_new(type, ++journal->last_seq, time_us, members, members_len);
-
-    event->output_bytes = output_bytes;
     if (journal->count == journal->capacity) {
         journal->capacity = journal->capacity ? journal->capacity * 2 : CAPACITY_MIN;
         journal->events = pd_realloc(journal->events, journal->capacity, sizeof *journal->events);
@@ -94,6 +89,17 @@ const struct pd_entry *pd_journal_add(struct pd_journal *journal, enum pd_entry_
     journal->bytes += cost(event);
     if (is_output(event))
         journal->output_bytes += cost(event);
+    journal->last_seq = event->seq;
+}
+
+const struct pd_entry *pd_journal_add(struct pd_journal *journal, enum pd_entry_type type,
+                                      int64_t time_us, const char *members, size_t members_len,
+                                      size_t output_bytes)
+{
+    struct pd_entry *event = event_new(type, journal->last_seq + 1, time_us, members, members_len);
+
+    event->output_bytes = output_bytes;
+    append(journal, event);
     return event;
 }
 
@@ -115,21 +121,35 @@ struct pd_entry *pd_journal_at(const struct pd_journal *journal, uint64_t seq)
 
 /* ---- trimming ---- */
 
+static struct pd_entry *gap_of(uint64_t from_seq, uint64_t to_seq, size_t output_bytes)
+{
+    char members[128];
+    int len = snprintf(members, sizeof members, "\"from_seq\":%llu,\"to_seq\":%llu,\"bytes\":%zu",
+                       (unsigned long long)from_seq, (unsigned long long)to_seq, output_bytes);
+    struct pd_entry *gap = event_new(PD_ENTRY_DROPPED, to_seq, 0, members, (size_t)len);
+
+    gap->from_seq = from_seq;
+    gap->output_bytes = output_bytes;
+    return gap;
+}
+
+void pd_journal_format_gap(uint64_t from_seq, uint64_t to_seq, size_t output_bytes,
+                           char out[static PD_GAP_BYTES_MAX])
+{
+    struct pd_entry *gap = gap_of(from_seq, to_seq, output_bytes);
+
+    pd_strcpy(out, PD_GAP_BYTES_MAX, gap->json);
+    pd_entry_unref(gap);
+}
+
 /* A gap in place of an event, grown by the gap that stands before it. */
 static struct pd_entry *gap_new(const struct pd_entry *before, const struct pd_entry *event)
 {
     bool grows = before && before->type == PD_ENTRY_DROPPED;
     uint64_t from_seq = grows ? before->from_seq : event->from_seq;
     size_t output_bytes = event->output_bytes + (grows ? before->output_bytes : 0);
-    char members[128];
-    int len = snprintf(members, sizeof members, "\"from_seq\":%llu,\"to_seq\":%llu,\"bytes\":%zu",
-                       (unsigned long long)from_seq, (unsigned long long)event->seq, output_bytes);
-    struct pd_entry *gap;
 
-    gap = event_new(PD_ENTRY_DROPPED, event->seq, 0, members, (size_t)len);
-    gap->from_seq = from_seq;
-    gap->output_bytes = output_bytes;
-    return gap;
+    return gap_of(from_seq, event->seq, output_bytes);
 }
 
 static void forget(struct pd_journal *journal, struct pd_entry *event)
@@ -163,4 +183,96 @@ void pd_journal_trim(struct pd_journal *journal, size_t bytes, uint64_t keep_seq
         journal->events[kept++] = event;
     }
     journal->count = kept;
+}
+
+/* ---- recalling ---- */
+
+/* What is left of a text that is read from the front. */
+struct cursor {
+    const char *at;
+    size_t len;
+};
+
+static bool skip(struct cursor *cursor, const char *text)
+{
+    size_t len = strlen(text);
+
+    if (cursor->len < len || memcmp(cursor->at, text, len) != 0)
+        return false;
+    cursor->at += len;
+    cursor->len -= len;
+    return true;
+}
+
+static bool take_type(struct cursor *cursor, enum pd_entry_type *ret_type)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t len = strlen(names[i]);
+        if (cursor->len <= len || memcmp(cursor->at, names[i], len) != 0 || cursor->at[len] != '"')
+            continue;
+        cursor->at += len;
+        cursor->len -= len;
+        *ret_type = (enum pd_entry_type)i;
+        return true;
+    }
+    return false;
+}
+
+static bool take_number(struct cursor *cursor, uint64_t *ret_number)
+{
+    uint64_t number = 0;
+    size_t digits = 0;
+
+    while (digits < cursor->len && cursor->at[digits] >= '0' && cursor->at[digits] <= '9' &&
+           digits < NUMBER_DIGITS_MAX)
+        number = number * 10 + (uint64_t)(cursor->at[digits++] - '0');
+    if (digits == 0)
+        return false;
+    cursor->at += digits;
+    cursor->len -= digits;
+    *ret_number = number;
+    return true;
+}
+
+/* Of a gap: where it begins, and how much it stands for. The time is of any length. */
+static bool take_gap(struct cursor *cursor, uint64_t *ret_from_seq, uint64_t *ret_bytes)
+{
+    uint64_t to_seq;
+    const char *comma = memchr(cursor->at, ',', cursor->len);
+
+    if (!comma)
+        return false;
+    cursor->len -= (size_t)(comma - cursor->at);
+    cursor->at = comma;
+    return skip(cursor, ",\"from_seq\":") && take_number(cursor, ret_from_seq) &&
+           skip(cursor, ",\"to_seq\":") && take_number(cursor, &to_seq) &&
+           skip(cursor, ",\"bytes\":") && take_number(cursor, ret_bytes);
+}
+
+int pd_journal_recall(struct pd_journal *journal, const char *json, size_t len, struct pd_err *err)
+{
+    struct cursor cursor = {.at = json, .len = len};
+    enum pd_entry_type type = PD_ENTRY_ACCEPTED;
+    uint64_t seq = 0;
+    uint64_t from_seq, bytes = 0;
+    struct pd_entry *event;
+
+    if (!skip(&cursor, "{\"type\":\"") || !take_type(&cursor, &type) ||
+        !skip(&cursor, "\",\"seq\":") || !take_number(&cursor, &seq) ||
+        !skip(&cursor, ",\"time\":") || cursor.len == 0 || json[len - 1] != '}')
+        return pd_err_set(err, PD_INVALID, "a text that is no event");
+    from_seq = seq;
+    if (type == PD_ENTRY_DROPPED && (!take_gap(&cursor, &from_seq, &bytes) || from_seq > seq))
+        return pd_err_set(err, PD_INVALID, "a gap that is none");
+    if (from_seq <= journal->last_seq)
+        return pd_err_set(err, PD_INVALID, "an event whose number was there before");
+    if (from_seq > journal->last_seq + 1)
+        append(journal, gap_of(journal->last_seq + 1, from_seq - 1, 0));
+    event = pd_calloc(1, sizeof *event + len + 1);
+    *event = (struct pd_entry){.refs = 1, .type = type, .from_seq = from_seq, .seq = seq};
+    event->output_bytes = (size_t)bytes;
+    event->len = len;
+    memcpy(event->json, json, len);
+    append(journal, event);
+    return 0;
 }

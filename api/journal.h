@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "common/buf.h"
+#include "common/err.h"
 
 enum pd_entry_type {
     PD_ENTRY_ACCEPTED,
@@ -56,6 +57,16 @@ void pd_journal_fini(struct pd_journal *journal);
 const struct pd_entry *pd_journal_add(struct pd_journal *journal, enum pd_entry_type type,
                                       int64_t time_us, const char *members, size_t members_len,
                                       size_t output_bytes);
+
+/* Append an event as it was told before: the JSON text that pd_journal_add once made, which
+ * keeps its number. Numbers that are missing before it become a gap. PD_INVALID: it is no
+ * such text, or its number is none that can follow. */
+int pd_journal_recall(struct pd_journal *journal, const char *json, size_t len, struct pd_err *err)
+    __attribute__((warn_unused_result));
+/* The JSON text of a gap, as a line of what can be recalled. */
+#define PD_GAP_BYTES_MAX 256
+void pd_journal_format_gap(uint64_t from_seq, uint64_t to_seq, size_t output_bytes,
+                           char out[static PD_GAP_BYTES_MAX]);
 
 /* The event that has this number, or the gap that it is in; NULL when it is not yet
  * there. seq >= 1. Borrowed until the journal is changed. */

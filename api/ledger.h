@@ -71,6 +71,7 @@ struct pd_ledger_ops {
                 struct pd_err *err);
     int (*get)(struct pd_ledger *ledger, const char *id, const char *key_id, pd_records_text_cb cb,
                void *arg, struct pd_err *err);
+    /* "KEY-ID\n", then the events, as of pd_records_events. */
     int (*events)(struct pd_ledger *ledger, const char *id, const char *key_id,
                   pd_records_text_cb cb, void *arg, struct pd_err *err);
     int (*list)(struct pd_ledger *ledger, const struct pd_records_query *query,

@@ -224,7 +224,8 @@ static int get_bytes(struct question *question, struct pd_db_conn *conn, const c
 static int get_events(struct pd_db_job *base, struct pd_db_conn *conn, struct pd_err *err)
 {
     static const char sql[] =
-        "SELECT events FROM executions WHERE id = ?1 AND ?2 IN ('', key_id) AND state = 2";
+        "SELECT key_id || char(10) || IFNULL(events, '') FROM executions"
+        " WHERE id = ?1 AND ?2 IN ('', key_id) AND state = 2";
 
     return get_bytes(PD_CONTAINER_OF(base, struct question, base), conn, sql, err);
 }

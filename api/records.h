@@ -151,7 +151,7 @@ int pd_records_body(struct pd_records *records, const char *id, pd_records_text_
  * PD_NOT_FOUND. */
 int pd_records_get(struct pd_records *records, const char *id, const char *key_id,
                    pd_records_text_cb cb, void *arg, struct pd_err *err);
-/* Its events, one JSON text a line, likewise. */
+/* Its key's id, a line, then its events, one JSON text a line, likewise. */
 int pd_records_events(struct pd_records *records, const char *id, const char *key_id,
                       pd_records_text_cb cb, void *arg, struct pd_err *err);
 

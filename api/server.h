@@ -170,13 +170,15 @@ struct pd_raw_events {
     void (*gone)(void *arg); /* the peer hung up, or was hung up on; takes on_gone's place */
 };
 
-/* From on_request, and only where pd_exchange_asks_upgrade: answer 101 with `headers`
- * (the Upgrade header among them; Connection is added) and hand the bytes over, both
- * ways. `data` never fires before this returns. pd_exchange_send, _on_writable, _unsent,
+/* Only where pd_exchange_asks_upgrade; from on_request, or later, and then not where
+ * pd_exchange_has_more: answer 101 with `headers` (the Upgrade header among them;
+ * Connection is added) and hand the bytes over, both ways. `data` never fires before this returns. pd_exchange_send, _on_writable, _unsent,
  * _on_drain and _abort work as above, bytes being sent as they are; _end shuts down the
  * sending side once all is sent, and throws away what still comes, for linger_ms. */
 void pd_exchange_upgrade(struct pd_exchange *exchange, const char *headers,
                          const struct pd_raw_events *events, void *arg);
+/* Whether a client has sent ahead, after on_request has returned, what comes after its request. */
+bool pd_exchange_has_more(const struct pd_exchange *exchange);
 /* Read no more for a while (backpressure), or go on. */
 void pd_exchange_pause(struct pd_exchange *exchange, bool paused);
 

@@ -5,10 +5,11 @@
 
 #include "api/admission.h"
 #include "api/async.h"
+#include "api/async_inside.h"
 #include "api/context.h"
 #include "api/execution.h"
 #include "api/head.h"
-#include "api/keys.h"
+#include "api/ledger.h"
 #include "api/route.h"
 #include "api/viewer.h"
 #include "common/mem.h"
@@ -87,37 +88,132 @@ static uint64_t first_seq(const struct pd_exchange *exchange)
     return pd_exchange_query(exchange, "from", text, sizeof text) ? read_number(text) : 1;
 }
 
-static bool may_watch(const struct pd_api_context *api, const struct pd_exchange *exchange,
-                      const struct pd_execution *execution)
-{
-    const char *key_id = pd_exchange_key_id(exchange);
-    const struct pd_key *key = pd_keys_find(api->keys, key_id);
+/* One who asks to watch, while it is found out what there is to see. */
+struct asking {
+    struct pd_api_context *api;
+    struct pd_exchange *exchange; /* NULL: the client hung up */
+    char id[PD_SEGMENT_BYTES];
+    const char *own; /* whose it must be; NULL: anybody's */
+    uint64_t from_seq;
+    bool by_socket; /* else by SSE */
+    struct pd_websocket_offer offer;
+};
 
-    return strcmp(key_id, pd_execution_key_id(execution)) == 0 ||
-           (key && (key->record.scopes & PD_SCOPE_ADMIN));
+static bool may_watch(const struct asking *asking, const struct pd_execution *execution)
+{
+    return !asking->own || strcmp(asking->own, pd_execution_key_id(execution)) == 0;
+}
+
+static void tell_none(struct pd_exchange *exchange)
+{
+    pd_exchange_problem(
+        exchange,
+        &(struct pd_problem_details){
+            .status = 404, .detail = "there is no such execution, or it is kept no longer"});
+}
+
+static void show(const struct asking *asking, struct pd_execution *execution)
+{
+    if (may_watch(asking, execution))
+        pd_viewer_watch(asking->api->viewers, asking->exchange,
+                        asking->by_socket ? &asking->offer : NULL, execution, asking->from_seq);
+    else
+        tell_none(asking->exchange);
+}
+
+/* ---- watching one that only the records know ---- */
+
+static void on_asking_gone(void *arg)
+{
+    struct asking *asking = arg;
+
+    asking->exchange = NULL;
+}
+
+/* `text`: its key's id, a line, then its events. */
+static int recall(struct asking *asking, const struct pd_buf *text,
+                  struct pd_execution **ret_execution, struct pd_err *err)
+{
+    const char *end = text->len > 0 ? memchr(text->data, '\n', text->len) : NULL;
+    char key_id[PD_KEY_ID_MAX];
+
+    if (!end || (size_t)(end - text->data) >= sizeof key_id)
+        return pd_err_set(err, PD_INVALID, "a record without a key");
+    memcpy(key_id, text->data, (size_t)(end - text->data));
+    key_id[end - text->data] = '\0';
+    end++;
+    return pd_executions_recall(asking->api->executions, asking->id, key_id, end,
+                                text->len - (size_t)(end - text->data), ret_execution, err);
+}
+
+static void show_recorded(struct asking *asking, const struct pd_buf *text)
+{
+    struct pd_execution *execution = pd_executions_find(asking->api->executions, asking->id);
+    struct pd_problem_details details;
+    struct pd_err err;
+    int rc = execution ? 0 : recall(asking, text, &execution, &err);
+
+    if (rc == 0) {
+        show(asking, execution);
+    } else if (rc == PD_INVALID) {
+        pd_exchange_problem(
+            asking->exchange,
+            &(struct pd_problem_details){.status = 404, .detail = "what it printed was not kept"});
+    } else {
+        pd_failure_details(&err, PD_RETRY_AFTER_DEFAULT_S, &details);
+        pd_exchange_problem(asking->exchange, &details);
+    }
+}
+
+static void on_events(void *arg, struct pd_buf *text, const struct pd_err *err)
+{
+    struct asking *asking = arg;
+
+    if (asking->exchange && err)
+        pd_async_problem_of(asking->exchange, err);
+    else if (asking->exchange)
+        show_recorded(asking, text);
+    free(asking);
+}
+
+static void ask_records(const struct asking *question)
+{
+    struct asking *asking = PD_NEW(struct asking);
+    struct pd_err err;
+
+    *asking = *question;
+    if (asking->api->ledger->ops->events(asking->api->ledger, asking->id, asking->own, on_events,
+                                         asking, &err) < 0) {
+        pd_async_problem_of(asking->exchange, &err);
+        free(asking);
+    } else {
+        pd_exchange_on_gone(asking->exchange, on_asking_gone, asking);
+    }
 }
 
 void pd_stream_watch_handle(void *arg, struct pd_exchange *exchange)
 {
-    struct pd_api_context *api = arg;
-    char id[PD_SEGMENT_BYTES];
+    struct asking asking = {
+        .api = arg,
+        .exchange = exchange,
+        .own = pd_async_sees_only(arg, exchange),
+        .from_seq = first_seq(exchange),
+        .by_socket = pd_exchange_asks_upgrade(exchange, "websocket"),
+    };
     struct pd_execution *execution;
-    uint64_t from_seq = first_seq(exchange);
 
-    pd_route_segment("/executions/{}/stream", pd_exchange_path(exchange), id);
-    execution = pd_executions_find(api->executions, id);
-    if (!execution && api->records && from_seq > 0 &&
-        !pd_exchange_asks_upgrade(exchange, "websocket"))
-        pd_async_replay(api, exchange, id, from_seq);
-    else if (!execution || !may_watch(api, exchange, execution))
-        pd_exchange_problem(
-            exchange,
-            &(struct pd_problem_details){
-                .status = 404, .detail = "there is no such execution, or it is kept no longer"});
-    else if (from_seq == 0)
+    if (asking.by_socket && !pd_viewer_read_offer(exchange, &asking.offer))
+        return;
+    pd_route_segment("/executions/{}/stream", pd_exchange_path(exchange), asking.id);
+    execution = pd_executions_find(asking.api->executions, asking.id);
+    if (asking.from_seq == 0)
         pd_exchange_problem(
             exchange, &(struct pd_problem_details){
                           .status = 400, .detail = "from and Last-Event-ID are numbers from 1 on"});
+    else if (execution)
+        show(&asking, execution);
+    else if (asking.api->ledger)
+        ask_records(&asking);
     else
-        pd_viewer_watch(api->viewers, exchange, execution, from_seq);
+        tell_none(exchange);
 }

@@ -357,9 +357,15 @@ static const struct pd_websocket_events socket_events = {
 
 /* ---- coming ---- */
 
-static bool accept_socket(struct viewer *viewer, size_t message_bytes_max)
+bool pd_viewer_read_offer(struct pd_exchange *exchange, struct pd_websocket_offer *ret_offer)
 {
-    viewer->socket = pd_websocket_accept(viewer->exchange, PROTOCOL, message_bytes_max,
+    return pd_websocket_read_offer(exchange, PROTOCOL, ret_offer);
+}
+
+static bool accept_socket(struct viewer *viewer, const struct pd_websocket_offer *offer,
+                          size_t message_bytes_max)
+{
+    viewer->socket = pd_websocket_accept(viewer->exchange, offer, message_bytes_max,
                                          &viewer->all->budget, &socket_events, viewer);
     if (!viewer->socket) {
         viewer_free(viewer);
@@ -371,7 +377,10 @@ static bool accept_socket(struct viewer *viewer, size_t message_bytes_max)
 
 void pd_viewer_await_run(struct pd_viewers *all, struct pd_exchange *exchange)
 {
-    accept_socket(viewer_new(all, exchange), PD_RUN_FRAME_BYTES_MAX);
+    struct pd_websocket_offer offer;
+
+    if (pd_viewer_read_offer(exchange, &offer))
+        accept_socket(viewer_new(all, exchange), &offer, PD_RUN_FRAME_BYTES_MAX);
 }
 
 static void begin_sse(struct viewer *viewer)
@@ -382,7 +391,8 @@ static void begin_sse(struct viewer *viewer)
 }
 
 void pd_viewer_watch(struct pd_viewers *all, struct pd_exchange *exchange,
-                     struct pd_execution *execution, uint64_t from_seq)
+                     const struct pd_websocket_offer *offer, struct pd_execution *execution,
+                     uint64_t from_seq)
 {
     struct viewer *viewer = viewer_new(all, exchange);
 
@@ -395,8 +405,8 @@ void pd_viewer_watch(struct pd_viewers *all, struct pd_exchange *exchange,
         return;
     }
     viewer->execution = execution;
-    if (pd_exchange_asks_upgrade(exchange, "websocket")) {
-        if (!accept_socket(viewer, PD_CLIENT_FRAME_BYTES_MAX))
+    if (offer) {
+        if (!accept_socket(viewer, offer, PD_CLIENT_FRAME_BYTES_MAX))
             return;
     } else {
         begin_sse(viewer);

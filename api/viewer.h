@@ -30,9 +30,13 @@ size_t pd_viewers_count(const struct pd_viewers *viewers);
 
 /* From on_request: a WebSocket on which the client may start one run of its own. */
 void pd_viewer_await_run(struct pd_viewers *viewers, struct pd_exchange *exchange);
-/* From on_request: an onlooker, by WebSocket or by SSE. */
+/* From on_request: what is offered by a client that asks for a WebSocket (see
+ * pd_websocket_read_offer). */
+bool pd_viewer_read_offer(struct pd_exchange *exchange, struct pd_websocket_offer *ret_offer);
+/* An onlooker, by WebSocket with the offer, else (NULL) by SSE; from on_request, or later. */
 void pd_viewer_watch(struct pd_viewers *viewers, struct pd_exchange *exchange,
-                     struct pd_execution *execution, uint64_t from_seq);
+                     const struct pd_websocket_offer *offer, struct pd_execution *execution,
+                     uint64_t from_seq);
 /* Answer a request with the events of its own run (SSE): the owner. */
 void pd_viewer_own(struct pd_viewers *viewers, struct pd_exchange *exchange,
                    struct pd_execution *execution);

@@ -402,40 +402,52 @@ static struct pd_websocket *socket_new(struct pd_exchange *exchange, size_t mess
     return socket;
 }
 
-struct pd_websocket *pd_websocket_accept(struct pd_exchange *exchange, const char *protocol,
-                                         size_t message_bytes_max,
-                                         struct pd_websocket_budget *budget,
-                                         const struct pd_websocket_events *events, void *arg)
+bool pd_websocket_read_offer(struct pd_exchange *exchange, const char *protocol,
+                             struct pd_websocket_offer *ret_offer)
 {
     char key[KEY_BYTES + 1];
     char version[8];
     char protocols[PROTOCOLS_BYTES];
     char accept[32];
-    char headers[256];
     bool has_protocols =
         pd_exchange_header(exchange, "sec-websocket-protocol", protocols, sizeof protocols);
-    struct pd_websocket *socket;
 
     if (!pd_exchange_asks_upgrade(exchange, "websocket") ||
         !pd_exchange_header(exchange, "sec-websocket-version", version, sizeof version) ||
         strcmp(version, "13") != 0) {
         refuse(exchange, 426, "this resource speaks WebSocket, version 13");
-        return NULL;
+        return false;
     }
     if (!pd_exchange_header(exchange, "sec-websocket-key", key, sizeof key) || !is_key(key)) {
         refuse(exchange, 400, "the Sec-WebSocket-Key is none");
-        return NULL;
+        return false;
     }
     if (has_protocols && !lists(protocols, protocol)) {
         refuse(exchange, 400, "of subprotocols, paddock.v1 is spoken here");
-        return NULL;
+        return false;
     }
     accept_of(key, accept);
-    snprintf(headers, sizeof headers, "Upgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n%s%s%s",
-             accept, has_protocols ? "Sec-WebSocket-Protocol: " : "", has_protocols ? protocol : "",
+    snprintf(ret_offer->headers, sizeof ret_offer->headers,
+             "Upgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n%s%s%s", accept,
+             has_protocols ? "Sec-WebSocket-Protocol: " : "", has_protocols ? protocol : "",
              has_protocols ? "\r\n" : "");
+    return true;
+}
+
+struct pd_websocket *pd_websocket_accept(struct pd_exchange *exchange,
+                                         const struct pd_websocket_offer *offer,
+                                         size_t message_bytes_max,
+                                         struct pd_websocket_budget *budget,
+                                         const struct pd_websocket_events *events, void *arg)
+{
+    struct pd_websocket *socket;
+
+    if (pd_exchange_has_more(exchange)) {
+        refuse(exchange, 400, "the upgrade was not waited for");
+        return NULL;
+    }
     socket = socket_new(exchange, message_bytes_max, budget, events, arg);
-    pd_exchange_upgrade(exchange, headers, &raw_events, socket);
+    pd_exchange_upgrade(exchange, offer->headers, &raw_events, socket);
     pd_exchange_on_writable(exchange, on_writable, socket);
     return socket;
 }

@@ -44,10 +44,20 @@ struct pd_websocket_events {
                                 pd_websocket_close */
 };
 
-/* From on_request. Answers 101 and hands the connection over, or answers with what is
- * wrong (400, 426) and returns NULL. protocol: the one that is spoken; a client that
- * names others only is refused. `events` is static, `budget` outlives the socket. */
-struct pd_websocket *pd_websocket_accept(struct pd_exchange *exchange, const char *protocol,
+/* What a client offered in its handshake, and was found good: what 101 says to it. */
+#define PD_WEBSOCKET_HEADERS_BYTES 256
+struct pd_websocket_offer {
+    char headers[PD_WEBSOCKET_HEADERS_BYTES];
+};
+/* From on_request: read the handshake. False: the exchange is answered with what is wrong
+ * (400, 426). protocol: the one that is spoken; a client that names others only is refused. */
+bool pd_websocket_read_offer(struct pd_exchange *exchange, const char *protocol,
+                             struct pd_websocket_offer *ret_offer);
+/* Answers 101 and hands the connection over; from on_request, or later. NULL: the client did
+ * not wait for that answer (RFC 6455, section 4.1), and is answered 400; never from
+ * on_request. `events` is static, `budget` outlives the socket. */
+struct pd_websocket *pd_websocket_accept(struct pd_exchange *exchange,
+                                         const struct pd_websocket_offer *offer,
                                          size_t message_bytes_max,
                                          struct pd_websocket_budget *budget,
                                          const struct pd_websocket_events *events, void *arg);

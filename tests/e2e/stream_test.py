@@ -11,7 +11,7 @@ import time
 import unittest
 
 from lib import live
-from lib.live import connect, run
+from lib.live import connect, events, run, sse
 from lib.service import Service, is_sanitized, manifest, short_form, wait_for
 
 ALL = "paddock-sandbox:all"
@@ -52,43 +52,6 @@ def gap(client):
 def resident(service):
     with open("/proc/%d/status" % service.process.pid) as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS"))
-
-
-def sse(service, path, method="GET", body=None, headers=None):
-    """An open event stream: its socket, as a file behind the head, and the head."""
-    text = json.dumps(body).encode() if body else b""
-    lines = {"Host": "x", "X-API-Key": service.key, "Accept": "text/event-stream",
-             "Content-Length": str(len(text)), "Content-Type": "application/json"}
-    lines.update(headers or {})
-    connection = service.connect()
-    connection.sendall(("%s %s HTTP/1.0\r\n%s\r\n" % (
-        method, path, "".join("%s: %s\r\n" % pair for pair in lines.items()))).encode() + text)
-    file = connection.makefile("rb")
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        line = file.readline()
-        assert line, head
-        head += line
-    return connection, file, head.decode()
-
-
-def events(file):
-    """The events of a stream, checked, to its end."""
-    event = {}
-    for line in file:
-        line = line.decode().rstrip("\n")
-        if line.startswith(":"):
-            continue
-        if line:
-            name, _, value = line.partition(": ")
-            event[name] = value
-            continue
-        if event:
-            frame = json.loads(event["data"])
-            live.check(frame)
-            assert event["event"] == frame["type"] and int(event["id"]) == frame["seq"], event
-            yield frame
-        event = {}
 
 
 class Stream(unittest.IsolatedAsyncioTestCase):

@@ -390,6 +390,62 @@ static void test_finished_ones_are_evicted(void **state)
     pd_watch_close(viewer.watch);
 }
 
+static const char recalled[] =
+    "{\"type\":\"accepted\",\"seq\":1,\"time\":0.0,\"id\":\"r\"}\n"
+    "{\"type\":\"stdout\",\"seq\":2,\"time\":0.1,\"data\":\"x\"}\n"
+    "{\"type\":\"exit\",\"seq\":3,\"time\":0.2}\n";
+
+static void test_recalled(void **state)
+{
+    struct world *world = *state;
+    struct viewer viewer = {.seq = 0}, late = {.seq = 0};
+    struct pd_execution *execution = NULL;
+    struct pd_err err;
+
+    assert_int_equal(pd_executions_recall(world->all, "r", "k", "nothing\n", 8, &execution, &err),
+                     PD_INVALID);
+    assert_int_equal(pd_executions_recall(world->all, "r", "k", "", 0, &execution, &err),
+                     PD_INVALID);
+    assert_int_equal(
+        pd_executions_recall(world->all, "r", "k", recalled, sizeof recalled - 1, &execution, &err),
+        0);
+    assert_ptr_equal(pd_executions_find(world->all, "r"), execution);
+    assert_true(pd_execution_is_done(execution));
+    assert_string_equal(pd_execution_key_id(execution), "k");
+    watch(&viewer, execution, 1, false);
+    assert_true(viewer.over);
+    assert_string_equal(viewer.types, "accepted stdout exit ");
+    watch(&late, execution, 3, false);
+    assert_string_equal(late.types, "exit ");
+    assert_int_equal(world->dones, 0);
+    assert_true(pd_executions_forget(world->all, "r"));
+    assert_int_equal(pd_executions_journal_bytes(world->all), 0);
+}
+
+/* What is only looked at again goes before what has just ended. */
+static void test_recalled_ones_go_first(void **state)
+{
+    struct world *world = *state;
+    struct pd_execution *first = submit(world, "print x");
+    struct pd_execution *execution;
+    char id[PD_EXECUTION_ID_BYTES];
+    struct pd_err err;
+
+    pd_strcpy(id, sizeof id, pd_execution_id(first));
+    until_done(world, first);
+    for (int i = 2; i < PD_EXECUTIONS_FINISHED_MAX; i++) {
+        execution = submit(world, "print x");
+        while (!pd_execution_is_done(execution))
+            uv_run(&world->loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(
+        pd_executions_recall(world->all, "r", "k", recalled, sizeof recalled - 1, &execution, &err),
+        0);
+    until_done(world, submit(world, "print x"));
+    assert_null(pd_executions_find(world->all, "r"));
+    assert_non_null(pd_executions_find(world->all, id));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +459,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stdin, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_failures_are_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_finished_ones_are_evicted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_recalled, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_recalled_ones_go_first, set_up, tear_down),
     };
 
     return cmocka_run_group_tests_name("execution", tests, NULL, NULL);

@@ -136,6 +136,69 @@ static void test_an_entry_outlives_its_trimming(void **state)
 /* ---- text ---- */
 
 /* Cut a text into two pieces everywhere: never within a character, all of it arrives. */
+/* What was written down and is read again is the same journal; what was not is a gap. */
+static void test_recalled(void **state)
+{
+    static const char later[] = "{\"type\":\"exit\",\"seq\":9,\"time\":1}";
+    struct pd_journal journal, again;
+
+    (void)state;
+    fill(&journal);
+    pd_journal_trim(&journal, 1000, UINT64_MAX, false);
+    pd_journal_init(&again);
+    for (size_t i = 0; i < journal.count; i++)
+        assert_int_equal(
+            pd_journal_recall(&again, journal.events[i]->json, journal.events[i]->len, NULL), 0);
+    assert_int_equal(again.count, journal.count);
+    assert_int_equal(again.last_seq, journal.last_seq);
+    for (size_t i = 0; i < journal.count; i++) {
+        const struct pd_entry *was = journal.events[i], *is = again.events[i];
+        assert_string_equal(is->json, was->json);
+        assert_true(is->type == was->type && is->seq == was->seq && is->from_seq == was->from_seq);
+        if (was->type == PD_ENTRY_DROPPED)
+            assert_int_equal(is->output_bytes, was->output_bytes);
+    }
+    pd_journal_fini(&again);
+    assert_int_equal(
+        pd_journal_recall(&again, journal.events[0]->json, journal.events[0]->len, NULL), 0);
+    assert_int_equal(pd_journal_recall(&again, later, sizeof later - 1, NULL), 0);
+    assert_string_equal(again.events[1]->json,
+                        "{\"type\":\"dropped\",\"seq\":8,\"time\":0.000000,"
+                        "\"from_seq\":2,\"to_seq\":8,\"bytes\":0}");
+    check(&again, 9, 0);
+    pd_journal_fini(&again);
+    pd_journal_fini(&journal);
+}
+
+static void test_what_is_no_event_is_not_recalled(void **state)
+{
+    static const char *const texts[] = {
+        "",
+        "{}",
+        "x",
+        "{\"type\":\"stdout\",\"seq\":",
+        "{\"type\":\"stdout\",\"seq\":0,\"time\":1}",
+        "{\"type\":\"stdout\",\"seq\":1,\"time\":1}",
+        "{\"type\":\"stdout\",\"seq\":-3,\"time\":1}",
+        "{\"type\":\"stdout\",\"seq\":99999999999999999999,\"time\":1}",
+        "{\"type\":\"stdin\",\"seq\":3,\"time\":1}",
+        "{\"type\":\"stdout\",\"seq\":3,\"time\":1",
+        "{\"type\":\"dropped\",\"seq\":3,\"time\":1}",
+        "{\"type\":\"dropped\",\"seq\":3,\"time\":1,\"from_seq\":4,\"to_seq\":3,\"bytes\":1}",
+        "{\"type\":\"dropped\",\"seq\":3,\"time\":1,\"from_seq\":1,\"to_seq\":3,\"bytes\":1}",
+    };
+    struct pd_journal journal;
+    struct pd_err err;
+
+    (void)state;
+    pd_journal_init(&journal);
+    add(&journal, PD_ENTRY_ACCEPTED, "", 0);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        assert_int_equal(pd_journal_recall(&journal, texts[i], strlen(texts[i]), &err), PD_INVALID);
+    check(&journal, 1, 0);
+    pd_journal_fini(&journal);
+}
+
 static void test_characters_are_not_split(void **state)
 {
     static const char text[] = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\r\x1b[31mz";
@@ -190,6 +253,8 @@ int main(void)
         cmocka_unit_test(test_trimming),
         cmocka_unit_test(test_what_the_owner_still_wants_stays),
         cmocka_unit_test(test_an_entry_outlives_its_trimming),
+        cmocka_unit_test(test_recalled),
+        cmocka_unit_test(test_what_is_no_event_is_not_recalled),
         cmocka_unit_test(test_characters_are_not_split),
         cmocka_unit_test(test_other_bytes_go_as_base64),
     };
