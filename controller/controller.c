@@ -214,6 +214,8 @@ static void on_provider_changed(struct pd_provider_state *at, const struct pd_pr
             pd_life_dead(sandbox, event->reason);
         else if (event->leaving)
             retire(controller, sandbox, event->reason);
+        else if (sandbox->phase == PD_SANDBOX_TERMINATING && !sandbox->provider_id[0])
+            pd_inventory_request(at); /* given up, and made nevertheless */
     } else if (event->id[0] == '\0' ||
                (!event->dead && !pd_expect_is_pending(controller->expect, event->id,
                                                       PD_EXPECT_VANISH, controller->now()))) {

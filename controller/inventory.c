@@ -116,9 +116,13 @@ static void miss(struct pd_provider_state *at, struct pd_sandbox *sandbox)
     if (state->op == PD_OP_CREATE || state->op == PD_OP_DESTROY ||
         !pd_time_before(known_since, at->list_begun))
         return;
-    if (ends)
+    if (ends) {
+        /* Nothing was there to vanish: should it be made after all, by whoever read the
+         * wish late, it is a leftover like any other. */
+        if (sandbox->provider_id[0] == '\0')
+            pd_expect_met(controller->expect, sandbox->id, PD_EXPECT_VANISH);
         pd_life_remove(sandbox);
-    else if (sandbox->phase != PD_SANDBOX_CREATING &&
+    } else if (sandbox->phase != PD_SANDBOX_CREATING &&
              !pd_expect_is_pending(controller->expect, sandbox->id, PD_EXPECT_APPEAR,
                                    controller->now()))
         pd_life_dead(sandbox, "it vanished");

@@ -315,6 +315,31 @@ static void test_a_creation_that_worked_and_was_called_a_failure(void **state)
     close_world(&world);
 }
 
+/* Given up, looked for and not found; then whoever was slow makes it after all. */
+static void test_a_creation_given_up_that_is_made_later(void **state)
+{
+    struct world world;
+    struct pd_provider_event made = {.type = PD_PROVIDER_CHANGED};
+
+    (void)state;
+    open_world(&world, 1);
+    world.sim->faults[PROVIDER_SIM_CREATE].fail_percent = 100;
+    settle(&world);
+    pd_strcpy(made.pool, sizeof made.pool, "p");
+    pd_strcpy(made.id, sizeof made.id, pd_store_sandbox_at(world.store, "p", 0)->id);
+    world.sim->faults[PROVIDER_SIM_CREATE].fail_percent = 0;
+    for (int i = 0; i < 100 && pd_store_sandbox(world.store, made.id); i++)
+        advance(&world, 1000);
+    assert_null(pd_store_sandbox(world.store, made.id));
+    advance(&world, 60 * 1000);
+    assert_settled(&world, 3);
+    provider_sim_plant(world.sim, made.id, "p", "aaaa", PD_INSTANCE_RUNNING, 0);
+    world.sim->event_cb(world.sim->event_arg, &made);
+    advance(&world, 70 * 1000); /* long before everything is listed anyway */
+    assert_settled(&world, 3);
+    close_world(&world);
+}
+
 static void test_silence_is_not_waited_for_for_ever(void **state)
 {
     for (int op = PROVIDER_SIM_CREATE; op < PROVIDER_SIM_OPS; op++) {
@@ -1066,6 +1091,7 @@ int main(void)
         cmocka_unit_test(test_failing_creations_pause_longer_and_longer),
         cmocka_unit_test(test_want_of_capacity_is_waited_for),
         cmocka_unit_test(test_a_creation_that_worked_and_was_called_a_failure),
+        cmocka_unit_test(test_a_creation_given_up_that_is_made_later),
         cmocka_unit_test(test_silence_is_not_waited_for_for_ever),
         cmocka_unit_test(test_failing_destructions_pause_too),
         cmocka_unit_test(test_what_dies_as_soon_as_it_is_ready_is_made_less_often),
