@@ -1,6 +1,7 @@
 #include "api/health.h"
 
 #include "api/context.h"
+#include "api/records.h"
 #include "api/server.h"
 
 #define BODY_BYTES_MAX 256
@@ -53,12 +54,18 @@ void pd_readyz_handle(void *arg, struct pd_exchange *exchange)
         reply_bad(exchange, sentence);
 }
 
+static bool is_database_well(const struct pd_api_context *api, const char **ret_sentence)
+{
+    return !api->records || pd_records_is_healthy(api->records, ret_sentence);
+}
+
 void pd_health_handle(void *arg, struct pd_exchange *exchange)
 {
     const struct pd_api_context *api = arg;
     const char *sentence = "";
 
-    if (!is_engine_up(api, &sentence) || !pd_dispatch_is_healthy(api->dispatch, &sentence))
+    if (!is_engine_up(api, &sentence) || !pd_dispatch_is_healthy(api->dispatch, &sentence) ||
+        !is_database_well(api, &sentence))
         reply_bad(exchange, sentence);
     else
         reply_ok(exchange);

@@ -18,8 +18,8 @@ void pd_livez_handle(void *arg, struct pd_exchange *exchange);
 /* Work is accepted here: 503 while stopping, and while what makes sandboxes
  * does not answer. */
 void pd_readyz_handle(void *arg, struct pd_exchange *exchange);
-/* Runs come to something: 503 with a sentence where the engine is down or real
- * runs were lost lately. For monitors; nobody should be restarted for it. */
+/* Runs come to something: 503 with a sentence where the engine is down, real runs
+ * were lost lately, or the database cannot be written (plain runs go on then). For monitors; nobody should be restarted for it. */
 void pd_health_handle(void *arg, struct pd_exchange *exchange);
 
 #endif

@@ -73,6 +73,20 @@ uint64_t pd_records_dropped(const struct pd_records *records)
     return records->dropped;
 }
 
+bool pd_records_is_healthy(struct pd_records *records, const char **ret_sentence)
+{
+    const char *why;
+
+    if (pd_db_is_healthy(records->config.db, &why))
+        return true;
+    snprintf(records->sentence, sizeof records->sentence,
+             "nothing is accepted for later (POST /executions, Idempotency-Key), and records wait, "
+             "while the state folder cannot be written: %s; plain runs go on",
+             why);
+    *ret_sentence = records->sentence;
+    return false;
+}
+
 static void sha256(const void *data, size_t len, unsigned char out[static HASH_BYTES])
 {
     if (!EVP_Digest(data, len, out, NULL, EVP_sha256(), NULL))

@@ -45,6 +45,10 @@ void pd_records_free(struct pd_records *records);
 /* Refused records of plain runs since the start: too many waited for the disk. */
 uint64_t pd_records_dropped(const struct pd_records *records);
 
+/* Whether executions are accepted; else the sentence says what is refused and why
+ * (borrowed until the next call). */
+bool pd_records_is_healthy(struct pd_records *records, const char **ret_sentence);
+
 typedef void (*pd_records_cb)(void *arg, const struct pd_err *err);
 
 /* ---- what happened ---- */

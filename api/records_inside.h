@@ -9,6 +9,7 @@ enum pd_record_state { PD_ROW_QUEUED, PD_ROW_RUNNING, PD_ROW_DONE };
 struct pd_records {
     struct pd_records_config config;
     uint64_t dropped;
+    char sentence[PD_ERR_MSG_MAX + 128];
 };
 
 #endif

@@ -9,7 +9,8 @@
  * When the disk fails, the transaction is undone as a whole. Jobs that are not
  * to be kept are told; those that are go to the front of a list of their own,
  * which joins the next batch when PD_DB_RETRY_MS have passed or when a batch
- * without them has succeeded. */
+ * without them has succeeded. While nothing is to be written, a page is, every
+ * PD_DB_RETRY_MS, so that it is known when the disk is back. */
 #include "common/db.h"
 
 #include <assert.h>
@@ -35,6 +36,7 @@ struct worker {
     struct list queue;
     struct list kept;       /* the thread's own */
     uint64_t retry_at_ns;   /* the thread's own; when kept ones are tried again */
+    uint64_t probe_at_ns;   /* likewise; when writing is tried while it is bad */
     size_t bytes;
     size_t urgent;          /* in the queue: of those that do not wait for company */
     bool sleeping;          /* waits for anything at all */
@@ -47,7 +49,8 @@ struct pd_db {
     struct list ended;
     uv_async_t async;
     bool closing;
-    bool bad;              /* the newest batch failed by the disk */
+    bool bad;              /* the disk failed not long ago, or still does */
+    uint64_t failed_at_ns; /* its newest failure */
     struct pd_err bad_err; /* why */
     bool told_bad;         /* what `trouble` was told last; the loop's own */
     char sentence[PD_ERR_MSG_MAX];
@@ -161,6 +164,24 @@ static void job_end(struct pd_db *db, struct pd_db_job *job)
         list_add(&db->ended, job);
 }
 
+/* With the mutex held. Between large jobs that fail small ones may succeed: it is
+ * well only after a while without failure. */
+static void note_health(struct worker *worker, const struct pd_err *err)
+{
+    struct pd_db *db = worker->db;
+    uint64_t now = uv_hrtime();
+
+    if (err) {
+        db->bad = true;
+        db->bad_err = *err;
+        db->failed_at_ns = now;
+    } else if (now - db->failed_at_ns >= PD_DB_CALM_MS * (uint64_t)PD_NS_PER_MS &&
+               !pd_db_conn_is_damaged(worker->conn)) {
+        db->bad = false;
+    }
+    worker->probe_at_ns = now + PD_DB_RETRY_MS * (uint64_t)PD_NS_PER_MS;
+}
+
 /* With the mutex held: what becomes of a batch. */
 static void settle(struct worker *worker, struct list *batch, const struct pd_err *err)
 {
@@ -182,12 +203,22 @@ static void settle(struct worker *worker, struct list *batch, const struct pd_er
         list_move(&kept, &worker->kept, SIZE_MAX); /* those of the batch are older */
         list_move(&worker->kept, &kept, SIZE_MAX);
         worker->retry_at_ns = uv_hrtime() + PD_DB_RETRY_MS * (uint64_t)PD_NS_PER_MS;
-        db->bad_err = *err;
     } else {
         worker->retry_at_ns = 0;
     }
     if (worker == &db->writer)
-        db->bad = err != NULL;
+        note_health(worker, err);
+}
+
+/* With the mutex held. */
+static bool is_bad(const struct worker *worker)
+{
+    return worker == &worker->db->writer && worker->db->bad;
+}
+
+static bool is_probe_due(const struct worker *worker)
+{
+    return is_bad(worker) && !worker->db->closing && uv_hrtime() >= worker->probe_at_ns;
 }
 
 /* With the mutex held: nanoseconds until there is something to do; 0: now. */
@@ -204,6 +235,10 @@ static uint64_t idle_ns(const struct worker *worker)
     }
     if (worker->kept.first) {
         uint64_t wait = worker->retry_at_ns > now ? worker->retry_at_ns - now : 0;
+        least = wait < least ? wait : least;
+    }
+    if (is_bad(worker)) {
+        uint64_t wait = worker->probe_at_ns > now ? worker->probe_at_ns - now : 0;
         least = wait < least ? wait : least;
     }
     return least;
@@ -251,11 +286,13 @@ static void work(void *arg)
         struct list batch = {0};
         int rc = 0;
         gather(worker, &batch);
-        if (batch.count == 0)
+        if (batch.count == 0 && !is_probe_due(worker))
             continue;
         uv_mutex_unlock(&db->mutex);
         if (worker == &db->reader)
             run_reads(worker->conn, &batch);
+        else if (batch.count == 0)
+            rc = pd_db_conn_probe(worker->conn, &err);
         else
             rc = run_batch(worker->conn, &batch, &err);
         uv_mutex_lock(&db->mutex);

@@ -33,6 +33,7 @@
 
 #define PD_DB_LAZY_MS 20
 #define PD_DB_RETRY_MS 500
+#define PD_DB_CALM_MS 1000 /* without a failure, then writing works again */
 #define PD_DB_BATCH_MAX 512                   /* jobs in one transaction */
 #define PD_DB_JOBS_MAX 100000                 /* waiting, of each thread */
 #define PD_DB_BYTES_MAX (128u * 1024 * 1024) /* of what waiting jobs keep, of each thread */
@@ -74,7 +75,8 @@ int pd_db_open(const struct pd_db_config *config, struct pd_db **ret_db, struct 
  * calls every `done`, then `closed` once from the loop. */
 void pd_db_close(struct pd_db *db, void (*closed)(void *arg), void *arg);
 
-/* Does writing work at present? The sentence is borrowed until the next turn. */
+/* Does writing work at present? It is tried now and then while it does not, and a
+ * damaged file is one that never does. The sentence is borrowed until the next turn. */
 bool pd_db_is_healthy(const struct pd_db *db, const char **ret_sentence);
 
 /* ---- jobs ---- */

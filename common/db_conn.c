@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/mem.h"
 
 #define BUSY_MS 2000 /* another process may look into the file: wait for it so long */
 #define STATEMENTS_MAX 96
+#define ROOM_BYTES_MIN (1024 * 1024) /* on the disk, before a failed database is tried again */
 #define WAL_BYTES_KEPT (16 * 1024 * 1024) /* the log is cut back to this after a checkpoint */
 
 struct statement {
@@ -23,6 +25,7 @@ struct pd_db_conn {
     struct statement statements[STATEMENTS_MAX];
     size_t n_statements;
     bool full; /* synchronous is FULL now */
+    bool damaged;
 };
 
 /* ---- errors ---- */
@@ -40,14 +43,19 @@ static int kind_of(int code)
     case SQLITE_READONLY:
     case SQLITE_NOMEM:
     case SQLITE_PROTOCOL:
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
         return PD_UNAVAILABLE;
     default:
         return PD_INTERNAL;
     }
 }
 
-static int fail(const struct pd_db_conn *conn, struct pd_err *err)
+static int fail(struct pd_db_conn *conn, struct pd_err *err)
 {
+    int code = sqlite3_errcode(conn->sqlite) & 0xff;
+
+    conn->damaged |= code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
     return pd_err_set(err, kind_of(sqlite3_errcode(conn->sqlite)), "database: %s",
                       sqlite3_errmsg(conn->sqlite));
 }
@@ -250,6 +258,44 @@ int pd_db_conn_release(struct pd_db_conn *conn, bool undo, struct pd_err *err)
     return rc < 0 ? rc : pd_db_step(conn, stmt, err);
 }
 
+/* ---- trouble ---- */
+
+bool pd_db_conn_is_damaged(const struct pd_db_conn *conn)
+{
+    return conn->damaged;
+}
+
+static int check_room(struct pd_db_conn *conn, struct pd_err *err)
+{
+    struct statvfs room;
+
+    if (statvfs(sqlite3_db_filename(conn->sqlite, "main"), &room) < 0)
+        return pd_err_os(err, PD_UNAVAILABLE, errno, "database");
+    if ((uint64_t)room.f_bavail * room.f_frsize < ROOM_BYTES_MIN)
+        return pd_err_set(err, PD_UNAVAILABLE, "database: the disk is full");
+    return 0;
+}
+
+int pd_db_conn_probe(struct pd_db_conn *conn, struct pd_err *err)
+{
+    int rc;
+
+    if (conn->damaged)
+        return pd_err_set(err, PD_UNAVAILABLE,
+                          "database: the file is damaged; stop the service and restore it, or move "
+                          "it away");
+    rc = check_room(conn, err);
+    if (rc == 0)
+        rc = pd_db_conn_begin(conn, true, err);
+    if (rc < 0)
+        return rc;
+    rc = exec(conn, "PRAGMA user_version=0", err); /* writes its page, changed or not */
+    if (rc == 0)
+        return pd_db_conn_commit(conn, err);
+    pd_db_conn_rollback(conn);
+    return rc;
+}
+
 /* ---- schema ---- */
 
 static int read_version(struct pd_db_conn *conn, const char *part, int64_t *ret_version,
@@ -369,6 +415,8 @@ int pd_db_conn_open(const struct pd_db_config *config, bool write, struct pd_db_
     if (rc == 0)
         rc = set_up(conn, config, write, err);
     if (rc < 0) {
+        if (conn->damaged && err)
+            err->kind = PD_INTERNAL; /* no later try will find it better */
         pd_db_conn_close(conn);
         return pd_err_wrap(err, "'%s'", config->path);
     }

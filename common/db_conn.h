@@ -21,4 +21,9 @@ void pd_db_conn_rollback(struct pd_db_conn *conn);
 int pd_db_conn_savepoint(struct pd_db_conn *conn, struct pd_err *err);
 int pd_db_conn_release(struct pd_db_conn *conn, bool undo, struct pd_err *err);
 
+/* A page was found that cannot be right. For good, until it is opened anew. */
+bool pd_db_conn_is_damaged(const struct pd_db_conn *conn);
+/* Whether writing works (again): writes a page, durably, where there is some room. */
+int pd_db_conn_probe(struct pd_db_conn *conn, struct pd_err *err);
+
 #endif

@@ -190,10 +190,14 @@ class Histories(unittest.TestCase):
                 self.assertGreater(refused, 0, "the folder was never full")
                 service.hello()  # who needs no record needs no disk
                 self.assertIn("cannot be written", service.log())
+                health = service.request("GET", "/health")
+                self.assertEqual(health.status, 503, health)
+                self.assertIn("nothing is accepted for later", health.json["detail"])
                 filler.truncate(0)
                 filler.close()
                 os.unlink(mount + "/filler")
-                wait_for(lambda: post(service, {"code": "print(1)"}).status == 202)
+                wait_for(lambda: service.request("GET", "/health").status == 200)  # by itself
+                accepted.append(post(service, {"code": "print(1)"}).json["id"])
                 for id in accepted:
                     self.assertEqual(done(service, id)["cause"], "exited")
         finally:

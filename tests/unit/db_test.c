@@ -40,6 +40,7 @@ struct fixture {
     bool closed;
     int troubles;
     int recoveries;
+    bool is_well; /* as it was told last; false before that */
 };
 
 struct job {
@@ -112,6 +113,7 @@ static void on_trouble(void *arg, const struct pd_err *err)
         f->troubles++;
     else
         f->recoveries++;
+    f->is_well = !err;
 }
 
 static int open_db(struct fixture *f, const struct pd_db_schema *const *which, struct pd_err *err)
@@ -327,12 +329,67 @@ static void fill_and_recover(struct fixture *f, enum disk_fault fault)
     submit(f, PD_DB_DURABLE, &after);
     assert_int_equal(finish(f, &after), 0);
     assert_int_equal(finish(f, &kept), 0);
+    assert_true(pd_loop_until(&f->loop, &f->is_well, WAIT_MS));
     assert_int_equal(f->recoveries, 1);
     assert_true(pd_db_is_healthy(f->db, &sentence));
     reopen(f);
     assert_int_equal(count(f, "kept"), 1);
     assert_int_equal(count(f, "after"), 1);
     assert_int_equal(count(f, "before"), 1);
+}
+
+/* It is known to be well again although nobody writes. */
+static void test_recovery_is_noticed(void **state)
+{
+    struct fixture *f = *state;
+    struct job job = new_job("refused");
+    const char *sentence;
+
+    open_ok(f);
+    failing_disk_set(DISK_FULL, 0);
+    submit(f, PD_DB_DURABLE, &job);
+    assert_int_equal(finish(f, &job), PD_UNAVAILABLE);
+    pd_loop_for(&f->loop, PD_DB_RETRY_MS * 2 + PD_DB_CALM_MS);
+    assert_false(pd_db_is_healthy(f->db, &sentence));
+    failing_disk_set(DISK_WORKS, 0);
+    assert_true(pd_loop_until(&f->loop, &f->is_well, WAIT_MS));
+    assert_true(pd_db_is_healthy(f->db, &sentence));
+    assert_int_equal(f->troubles, 1);
+    assert_int_equal(f->recoveries, 1);
+}
+
+/* Pages that are noise: nothing is accepted, and nothing kept is given up. */
+static void test_damaged_file(void **state)
+{
+    struct fixture *f = *state;
+    struct job job = new_job("refused");
+    struct job kept = new_job("kept");
+    char noise[4096];
+    const char *sentence;
+    FILE *file;
+
+    open_ok(f);
+    close_db(f);
+    file = fopen(f->path, "r+");
+    assert_non_null(file);
+    memset(noise, 0xa5, sizeof noise);
+    fseek(file, 3 * 4096, SEEK_SET); /* beyond what is read at the opening */
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(fwrite(noise, sizeof noise, 1, file), 1);
+    fclose(file);
+    f->is_well = true;
+    open_ok(f);
+    kept.base.keep = true;
+    submit(f, PD_DB_DURABLE, &kept);
+    submit(f, PD_DB_DURABLE, &job);
+    assert_int_equal(finish(f, &job), PD_UNAVAILABLE);
+    pd_loop_for(&f->loop, PD_DB_RETRY_MS * 2 + PD_DB_CALM_MS);
+    assert_false(pd_db_is_healthy(f->db, &sentence));
+    assert_non_null(strstr(sentence, "database"));
+    assert_false(kept.done);
+    assert_int_equal(f->recoveries, 0);
+    close_db(f);
+    assert_int_equal(kept.kind, PD_UNAVAILABLE);
 }
 
 static void test_full_disk(void **state)
@@ -478,6 +535,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lazy_gathers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_order_is_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_failed_job_is_undone_alone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_recovery_is_noticed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_damaged_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_broken_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sync_fails, set_up, tear_down),
