@@ -28,3 +28,11 @@ void pd_answered(struct pd_metrics *metrics, const struct pd_exchange *exchange,
     pd_metrics_observe(metrics, PD_M_HTTP_SECONDS, PD_LABELS(route), (double)us / 1e6);
     log_answer(status == 500 ? PD_LOG_WARN : PD_LOG_DEBUG, exchange, route, code, us);
 }
+
+void pd_answered_run(const struct pd_exchange *exchange, const char *run)
+{
+    const struct pd_trace *trace = pd_exchange_trace(exchange);
+
+    pd_log(PD_LOG_DEBUG, "http", "run taken", "run", run, "key", pd_exchange_key_id(exchange),
+           "request_id", trace->request_id, "traceparent", trace->traceparent, NULL);
+}

@@ -9,4 +9,8 @@
 
 void pd_answered(struct pd_metrics *metrics, const struct pd_exchange *exchange, int status);
 
+/* Which run a request began or was given: the line that leads from a trace to the lines
+ * of a run. At debug. */
+void pd_answered_run(const struct pd_exchange *exchange, const char *run);
+
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/admission.h"
+#include "api/answered.h"
 #include "api/async.h"
 #include "api/async_inside.h"
 #include "api/book.h"
@@ -52,6 +53,7 @@ static void reply_accepted(struct posting *posting, const struct pd_accepted *re
             rc = pd_buf_add(&body, ",", 1, NULL);
         if (rc == 0)
             rc = put_accepted(&body, &results[i], NULL);
+        pd_answered_run(posting->exchange, results[i].id);
     }
     if (rc == 0)
         rc = pd_buf_addf(&body, NULL, posting->is_batch ? "]}\n" : "\n");

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "api/admission.h"
+#include "api/answered.h"
 #include "api/async.h"
 #include "api/context.h"
 #include "api/ledger.h"
@@ -157,6 +158,7 @@ static struct execution *execution_new(struct pd_api_context *api, struct pd_exc
     pd_strcpy(execution->id, sizeof execution->id, "run_");
     pd_random_hex(execution->id + 4, 16);
     request->run.id = execution->id;
+    pd_answered_run(exchange, execution->id);
     return execution;
 }
 

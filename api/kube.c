@@ -7,6 +7,7 @@
 #include "api/kube_inside.h"
 #include "api/kube_object.h"
 #include "api/kube_openapi_v2.h"
+#include "api/kube_route.h"
 #include "api/server.h"
 #include "common/mem.h"
 #include "common/time.h"
@@ -67,6 +68,7 @@ void pd_kube_deny(struct pd_kube *kube, struct pd_exchange *exchange, int status
         pd_kube_refuse(exchange, &(struct pd_kube_refusal){.status = status}, "%s", detail);
         return;
     }
+    pd_exchange_set_route(exchange, pd_kube_route(&target, pd_exchange_method(exchange), false));
     pd_kube_refuse(
         exchange,
         &(struct pd_kube_refusal){.status = status, .kind = target.kind, .name = target.name},
@@ -141,7 +143,7 @@ static void handle_objects(struct pd_kube *kube, struct pd_exchange *exchange,
     struct pd_kube_request request;
     struct pd_err err;
 
-    pd_exchange_set_route(exchange, target->kind->plural);
+    pd_exchange_set_route(exchange, pd_kube_route(target, pd_exchange_method(exchange), false));
     if (pd_kube_request_read(exchange, target, &request, &err) < 0) {
         pd_kube_refuse(exchange, &(struct pd_kube_refusal){.status = 400, .kind = target->kind},
                        "%s", err.msg);
@@ -149,6 +151,7 @@ static void handle_objects(struct pd_kube *kube, struct pd_exchange *exchange,
         pd_kube_write(kube, exchange, &request);
         return;
     } else {
+        pd_exchange_set_route(exchange, pd_kube_route(target, request.method, request.watch));
         read_objects(kube, exchange, &request);
     }
     pd_kube_request_fini(&request);

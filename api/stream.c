@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/admission.h"
+#include "api/answered.h"
 #include "api/async.h"
 #include "api/async_inside.h"
 #include "api/context.h"
@@ -44,6 +45,7 @@ void pd_stream_on_body(void *arg, struct pd_exchange *exchange, const char *body
         pd_failure_details(&err, retry_after_s, &details);
         pd_exchange_problem(exchange, &details);
     } else {
+        pd_answered_run(exchange, pd_execution_id(execution));
         pd_viewer_own(api->viewers, exchange, execution);
     }
 }

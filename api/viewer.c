@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/answered.h"
 #include "api/client_frame.h"
 #include "api/context.h"
 #include "api/deadline.h"
@@ -262,6 +263,7 @@ static void begin(struct viewer *viewer, struct pd_request *request)
         return;
     }
     viewer->owner = true;
+    pd_answered_run(viewer->exchange, pd_execution_id(viewer->execution));
     viewer->watch = pd_watch_open(viewer->execution, 1, true, &watch_events, viewer);
     pd_websocket_set_message_max(viewer->socket, PD_CLIENT_FRAME_BYTES_MAX);
     pump(viewer);
