@@ -516,7 +516,7 @@ class ContractTest(unittest.TestCase):
         self.assertIn("(403)", wrong.stdout)
         with PlainEcsService(config=short_form(2, 2), env=env):
             arns = lambda: self.aws_arns(moto, key)
-            found = wait_for(lambda: (lambda a: a if len(a) >= 2 else None)(arns()), 60, 1)
+            found = wait_for(lambda: (lambda a: a if len(a) >= 2 else None)(arns()), 180, 1)
             tags = self.aws(moto, "describe-tasks", "--cluster", "sandboxes", "--include", "TAGS",
                             "--tasks", *found,
                             key=(key["AccessKeyId"], key["SecretAccessKey"]))["tasks"][0]["tags"]

@@ -138,11 +138,11 @@ def outcome(answer):
 
 def started(service, how, code, language, **more):
     """A run in the pool of that name that was started in that way."""
-    for _ in range(40):
+    for attempt in range(40):
         answer = service.execute(code, language, pool=how, **more)
         if answer["start"] == how or how == "cold":
             return answer
-        time.sleep(0.1)
+        time.sleep(0.1 * (attempt + 1))  # a busy machine starts an interpreter in seconds
     raise AssertionError("no run of %s was started as a %s: %s" % (language, how, answer))
 
 

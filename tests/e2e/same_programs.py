@@ -94,8 +94,9 @@ print(sys.modules['__main__'].__dict__ is globals(), sys._xoptions, __annotation
     ("atexit exit", "import atexit, sys\natexit.register(sys.exit, 9)\natexit.register(print, 'x')\n"),
     ("atexit after error", "import atexit\natexit.register(print, 'bye')\n1 / 0\n"),
     ("atexit registers", "import atexit\natexit.register(lambda: atexit.register(print, 'late'))\n"),
-    ("threads", "import threading, time\ndef f(n):\n    time.sleep(0.05 * n + 0.05)\n    print('t', n)\n"
-                "for n in range(3): threading.Thread(target=f, args=(n,)).start()\nprint('main')\n"),
+    ("threads", "import threading\nturn = [threading.Event() for _ in range(4)]\ndef f(n):\n"
+                "    turn[n].wait()\n    print('t', n)\n    turn[n + 1].set()\n"
+                "for n in range(3): threading.Thread(target=f, args=(n,)).start()\nprint('main')\nturn[0].set()\n"),
     ("thread error", "import threading\ndef f(): 1 / 0\nt = threading.Thread(target=f, name='T')\n"
                      "t.start()\nt.join()\nprint('main goes on')\n"),
     ("daemon thread", "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
