@@ -16,7 +16,7 @@ static void keep_out_of_core_files(void)
 #endif
 }
 
-int pd_ecs_open(uv_loop_t *loop, bool required, const char *instance, const char *state_dir,
+int pd_ecs_open(const struct pd_ecs_service *service, bool required,
                 struct pd_provider **ret_provider, struct pd_err *err)
 {
     struct pd_ecs_config config = pd_ecs_config_from_env();
@@ -27,9 +27,11 @@ int pd_ecs_open(uv_loop_t *loop, bool required, const char *instance, const char
     *ret_provider = NULL;
     if (!required && !*config.cluster && !pd_aws_region(region))
         return 0;
-    config.instance = name && *name ? name : instance;
-    config.state_dir = state_dir;
-    rc = pd_provider_ecs_new(loop, &config, ret_provider, err);
+    config.instance = name && *name ? name : service->instance;
+    config.state_dir = service->state_dir;
+    config.db = service->db;
+    config.metrics = service->metrics;
+    rc = pd_provider_ecs_new(service->loop, &config, ret_provider, err);
     if (rc == 0 && (required || *config.cluster))
         keep_out_of_core_files();
     if (rc == 0 || required)

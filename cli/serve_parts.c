@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/process.h"
+#include "controller/ecs_intent.h"
 #include "controller/provider_docker.h"
 #include "controller/provider_shared.h"
 
@@ -69,7 +70,8 @@ static void on_db_trouble(void *arg, const struct pd_err *err)
 
 /* What must last, by part. */
 static const struct pd_db_schema *const schemas[] = {&pd_kube_keep_schema, &pd_records_schema,
-                                                     &pd_manifest_keep_schema, NULL};
+                                                     &pd_manifest_keep_schema, &pd_ecs_intents_schema,
+                                                     NULL};
 
 static int open_db(struct service *service, struct pd_err *err)
 {
@@ -258,11 +260,16 @@ static int open_controller(struct service *service, struct pd_err *err)
         .languages = service->languages,
         .metrics = service->metrics,
     };
-
+    const struct pd_ecs_service aws = {
+        .loop = &service->loop,
+        .instance = service->state.instance,
+        .state_dir = service->state.dir,
+        .db = service->db,
+        .metrics = service->metrics,
+    };
     bool ecs = service->options.provider == PD_PROVIDER_ECS;
 
-    if (pd_ecs_open(&service->loop, ecs, service->state.instance, service->state.dir, &service->ecs,
-                    err) < 0)
+    if (pd_ecs_open(&aws, ecs, &service->ecs, err) < 0)
         return err->kind;
     config.ecs = service->ecs;
     if ((!ecs || docker.host || access("/var/run/docker.sock", F_OK) == 0) &&

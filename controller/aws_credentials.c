@@ -21,15 +21,12 @@ struct waiter {
 };
 
 struct pd_aws_credentials {
-    uv_loop_t *loop;
-    struct pd_http *http;
-    char region[PD_AWS_REGION_MAX];
+    struct pd_aws_asker asker;
     struct pd_aws_source *source; /* once found; static files are read anew by each refresh */
     struct pd_aws_fetch *fetch;   /* under way */
     struct pd_aws_key key;
     bool has_key;
     char origin[32];
-    int64_t skew_ms;
     int failures;
     struct pd_err error; /* of the last refresh */
     uv_timer_t timer;    /* the next refresh */
@@ -43,7 +40,7 @@ struct pd_aws_credentials {
 
 int64_t pd_aws_credentials_wall_ms(const struct pd_aws_credentials *credentials)
 {
-    return pd_wall_ms() + credentials->skew_ms;
+    return pd_wall_ms() + credentials->asker.skew_ms;
 }
 
 const char *pd_aws_credentials_origin(const struct pd_aws_credentials *credentials)
@@ -58,9 +55,9 @@ bool pd_aws_credentials_note_date(struct pd_aws_credentials *credentials, const 
 
     if (theirs <= 0 || (off < SKEW_CORRECTED_MS && off > -SKEW_CORRECTED_MS))
         return false;
-    credentials->skew_ms += off;
+    credentials->asker.skew_ms += off;
     pd_log(PD_LOG_WARN, "aws", "this machine's clock is off; signing by AWS's", "ms",
-           PD_NUM(credentials->skew_ms), NULL);
+           PD_NUM(credentials->asker.skew_ms), NULL);
     return true;
 }
 
@@ -201,8 +198,7 @@ static void refresh(struct pd_aws_credentials *credentials)
         return;
     }
     credentials->fetch =
-        pd_aws_fetch_begin(credentials->loop, credentials->http, credentials->source,
-                           credentials->region, credentials->skew_ms, on_fetched, credentials);
+        pd_aws_fetch_begin(&credentials->asker, credentials->source, on_fetched, credentials);
 }
 
 static void on_turn_refresh(uv_timer_t *timer)
@@ -243,13 +239,12 @@ void pd_aws_credentials_refused(struct pd_aws_credentials *credentials, const ch
 /* ---- life ---- */
 
 struct pd_aws_credentials *pd_aws_credentials_new(uv_loop_t *loop, struct pd_http *http,
-                                                  const char *region)
+                                                  struct pd_metrics *metrics, const char *region)
 {
     struct pd_aws_credentials *credentials = PD_NEW(struct pd_aws_credentials);
 
-    credentials->loop = loop;
-    credentials->http = http;
-    pd_strcpy(credentials->region, sizeof credentials->region, region);
+    credentials->asker = (struct pd_aws_asker){.loop = loop, .http = http, .metrics = metrics};
+    pd_strcpy(credentials->asker.region, sizeof credentials->asker.region, region);
     pd_err_set(&credentials->error, PD_UNAVAILABLE, "no AWS credentials yet");
     STAILQ_INIT(&credentials->waiters);
     uv_timer_init(loop, &credentials->timer);

@@ -18,14 +18,16 @@
 #define PD_AWS_REFRESH_PAUSE_MAX_MS 60000
 
 struct pd_aws_credentials;
+struct pd_metrics;
 
 /* The key is borrowed for the call. err: there is none; PD_CANCELED: closing. */
 typedef void (*pd_aws_credentials_cb)(void *arg, const struct pd_err *err,
                                       const struct pd_aws_key *key);
 
-/* Region: where STS is asked. `http` outlives it. Asks nothing yet. */
+/* Region: where STS is asked. `http` and `metrics` (which may be NULL) outlive it. Asks
+ * nothing yet. */
 struct pd_aws_credentials *pd_aws_credentials_new(uv_loop_t *loop, struct pd_http *http,
-                                                  const char *region);
+                                                  struct pd_metrics *metrics, const char *region);
 /* Whoever waits is told PD_CANCELED; `closed` fires once from the loop. */
 void pd_aws_credentials_close(struct pd_aws_credentials *credentials, void (*closed)(void *arg),
                               void *arg);

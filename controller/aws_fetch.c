@@ -13,9 +13,11 @@
 #include "common/buf.h"
 #include "common/file.h"
 #include "common/mem.h"
+#include "common/metrics.h"
 #include "common/time.h"
 #include "controller/aws_process.h"
 #include "controller/aws_sigv4.h"
+#include "controller/aws_sts.h"
 
 #define TIMEOUT_MS 5000
 #define CONNECT_TIMEOUT_MS 2000
@@ -26,13 +28,12 @@
 #define IMDS_KEYS "/latest/meta-data/iam/security-credentials/"
 
 struct pd_aws_fetch {
-    uv_loop_t *loop;
-    struct pd_http *http;
+    struct pd_aws_asker asker;
     const struct pd_aws_source *source;
-    char region[PD_AWS_REGION_MAX];
-    int64_t skew_ms;
     uv_timer_t turn; /* tells */
     struct pd_http_request *request;
+    const char *operation; /* that is under way, for those who count */
+    struct pd_time asked_at;
     struct pd_aws_fetch *from; /* fetches the key that a role is assumed with */
     struct pd_aws_process *process;
     char imds_token[256];
@@ -83,11 +84,41 @@ static int status_err(const struct pd_http_response *response, struct pd_err *er
     return pd_err_set(err, kind, "the endpoint answers %d", response->status);
 }
 
-static void ask(struct pd_aws_fetch *fetch, const struct pd_http_params *params, pd_http_cb cb)
+static void count(const struct pd_aws_fetch *fetch, const char *code)
+{
+    struct pd_metrics *metrics = fetch->asker.metrics;
+
+    pd_metrics_add(metrics, PD_M_PROVIDER_CALLS, PD_LABELS("aws", fetch->operation, code), 1);
+    pd_metrics_observe(metrics, PD_M_PROVIDER_SECONDS, PD_LABELS("aws", fetch->operation),
+                       (double)(pd_time_now().ns - fetch->asked_at.ns) / 1e9);
+}
+
+static void answered(struct pd_aws_fetch *fetch, const struct pd_err *err,
+                     const struct pd_http_response *response)
+{
+    char code[16] = "none";
+
+    fetch->request = NULL;
+    if (err && err->kind == PD_CANCELED)
+        return;
+    if (!err)
+        snprintf(code, sizeof code, "%d", response->status);
+    count(fetch, code);
+}
+
+static void begin(struct pd_aws_fetch *fetch, const char *operation)
+{
+    fetch->operation = operation;
+    fetch->asked_at = pd_time_now();
+}
+
+static void ask(struct pd_aws_fetch *fetch, const char *operation,
+                const struct pd_http_params *params, pd_http_cb cb)
 {
     struct pd_err err;
 
-    if (pd_http_send(fetch->http, params, cb, fetch, &fetch->request, &err) < 0)
+    begin(fetch, operation);
+    if (pd_http_send(fetch->asker.http, params, cb, fetch, &fetch->request, &err) < 0)
         fail(fetch, &err);
 }
 
@@ -97,7 +128,7 @@ static void on_json_key(void *arg, const struct pd_err *err,
     struct pd_aws_fetch *fetch = arg;
     struct pd_err failure;
 
-    fetch->request = NULL;
+    answered(fetch, err, response);
     if (!err && response->status != 200 && status_err(response, &failure) < 0)
         err = &failure;
     if (!err &&
@@ -159,18 +190,19 @@ static void begin_container(struct pd_aws_fetch *fetch)
         pd_wipe(text, strlen(text));
         headers[1] = line.bytes;
     }
-    ask(fetch, &params, on_json_key);
+    ask(fetch, "container_key", &params, on_json_key);
 }
 
 /* ---- instance metadata, version 2 ---- */
 
-static void ask_imds(struct pd_aws_fetch *fetch, const char *method, const char *path,
+/* The token is PUT for, everything else is GET. */
+static void ask_imds(struct pd_aws_fetch *fetch, const char *operation, const char *path,
                      const char *header, pd_http_cb cb)
 {
     pd_autofree char *url = pd_asprintf("%s%s", fetch->source->url, path);
     const char *headers[] = {header, NULL};
     const struct pd_http_params params = {
-        .method = method,
+        .method = strcmp(operation, "imds_token") == 0 ? "PUT" : "GET",
         .url = url,
         .headers = headers,
         .direct = true,
@@ -179,15 +211,16 @@ static void ask_imds(struct pd_aws_fetch *fetch, const char *method, const char 
         .response_bytes_max = PD_AWS_ANSWER_BYTES_MAX,
     };
 
-    ask(fetch, &params, cb);
+    ask(fetch, operation, &params, cb);
 }
 
-static void ask_imds_with_token(struct pd_aws_fetch *fetch, const char *path, pd_http_cb cb)
+static void ask_imds_with_token(struct pd_aws_fetch *fetch, const char *operation, const char *path,
+                                pd_http_cb cb)
 {
     char header[320];
 
     snprintf(header, sizeof header, "X-aws-ec2-metadata-token: %s", fetch->imds_token);
-    ask_imds(fetch, "GET", path, header, cb);
+    ask_imds(fetch, operation, path, header, cb);
     pd_wipe(header, sizeof header);
 }
 
@@ -213,14 +246,14 @@ static void on_imds_role(void *arg, const struct pd_err *err,
     char role[ROLE_NAME_MAX];
     struct pd_err failure;
 
-    fetch->request = NULL;
+    answered(fetch, err, response);
     if (!err && response->status == 404)
         pd_err_set(&failure, PD_NOT_FOUND, "the instance has no role");
     else if (!err && (!take_line(response, role, sizeof role) || strchr(role, '/')))
         status_err(response, &failure);
     else if (!err) {
         pd_autofree char *path = pd_asprintf(IMDS_KEYS "%s", role);
-        ask_imds_with_token(fetch, path, on_json_key);
+        ask_imds_with_token(fetch, "imds_key", path, on_json_key);
         return;
     }
     fail(fetch, err ? err : &failure);
@@ -232,7 +265,7 @@ static void on_imds_token(void *arg, const struct pd_err *err,
     struct pd_aws_fetch *fetch = arg;
     struct pd_err failure;
 
-    fetch->request = NULL;
+    answered(fetch, err, response);
     if (!err && !take_line(response, fetch->imds_token, sizeof fetch->imds_token)) {
         status_err(response, &failure);
         err = &failure;
@@ -240,40 +273,10 @@ static void on_imds_token(void *arg, const struct pd_err *err,
     if (err)
         fail(fetch, err);
     else
-        ask_imds_with_token(fetch, IMDS_KEYS, on_imds_role);
+        ask_imds_with_token(fetch, "imds_role", IMDS_KEYS, on_imds_role);
 }
 
 /* ---- STS ---- */
-
-static int add_form(struct pd_buf *form, const char *name, const char *value, struct pd_err *err)
-{
-    int rc = pd_buf_addf(form, err, "%s%s=", form->len > 0 ? "&" : "", name);
-
-    for (; rc == 0 && *value; value++) {
-        unsigned char c = (unsigned char)*value;
-        rc = isalnum(c) || strchr("-_.~", c) ? pd_buf_add(form, &c, 1, err)
-                                             : pd_buf_addf(form, err, "%%%02X", c);
-    }
-    return rc;
-}
-
-static int role_form(const struct pd_aws_source *source, const char *token, struct pd_buf *form,
-                     struct pd_err *err)
-{
-    char seconds[16];
-
-    snprintf(seconds, sizeof seconds, "%d", source->duration_s);
-    if (add_form(form, "Action", token ? "AssumeRoleWithWebIdentity" : "AssumeRole", err) < 0 ||
-        add_form(form, "Version", "2011-06-15", err) < 0 ||
-        add_form(form, "RoleArn", source->role_arn, err) < 0 ||
-        add_form(form, "RoleSessionName", source->session_name, err) < 0 ||
-        (source->duration_s > 0 && add_form(form, "DurationSeconds", seconds, err) < 0) ||
-        (source->external_id && *source->external_id &&
-         add_form(form, "ExternalId", source->external_id, err) < 0) ||
-        (token && add_form(form, "WebIdentityToken", token, err) < 0))
-        return PD_LIMIT;
-    return 0;
-}
 
 static void on_sts(void *arg, const struct pd_err *err, const struct pd_http_response *response)
 {
@@ -281,7 +284,7 @@ static void on_sts(void *arg, const struct pd_err *err, const struct pd_http_res
     struct pd_err failure;
     char code[64];
 
-    fetch->request = NULL;
+    answered(fetch, err, response);
     if (!err && response->status != 200) {
         status_err(response, &failure);
         pd_aws_sts_code(response->body, code, sizeof code);
@@ -308,7 +311,7 @@ static const char *host_of(const char *url)
 static int send_sts(struct pd_aws_fetch *fetch, const struct pd_buf *form,
                     const struct pd_aws_key *key, struct pd_err *err)
 {
-    pd_autofree char *endpoint = pd_aws_endpoint("sts", fetch->region);
+    pd_autofree char *endpoint = pd_aws_endpoint("sts", fetch->asker.region);
     pd_autofree char *url = pd_asprintf("%s/", endpoint);
     pd_autofree char *host = pd_strndup(host_of(endpoint), strcspn(host_of(endpoint), "/"));
     static const char form_type[] = "application/x-www-form-urlencoded";
@@ -332,12 +335,12 @@ static int send_sts(struct pd_aws_fetch *fetch, const struct pd_buf *form,
                                                  .n_headers = 2,
                                                  .body = form->data,
                                                  .body_len = form->len,
-                                                 .region = fetch->region,
+                                                 .region = fetch->asker.region,
                                                  .service = "sts",
                                                  .key_id = key->id,
                                                  .secret = &key->secret,
                                                  .token = &key->token,
-                                                 .wall_ms = pd_wall_ms() + fetch->skew_ms};
+                                                 .wall_ms = pd_wall_ms() + fetch->asker.skew_ms};
         if (pd_sigv4_sign(&signing, &sigv4, err) < 0)
             return err->kind;
         headers[1] = authorization = pd_asprintf("Authorization: %s", sigv4.authorization);
@@ -346,7 +349,7 @@ static int send_sts(struct pd_aws_fetch *fetch, const struct pd_buf *form,
             headers[3] = session = pd_asprintf("X-Amz-Security-Token: %s", key->token.bytes);
         pd_sigv4_fini(&sigv4);
     }
-    ask(fetch, &params, on_sts);
+    ask(fetch, key ? "AssumeRole" : "AssumeRoleWithWebIdentity", &params, on_sts);
     if (session)
         pd_wipe(session, strlen(session));
     return 0;
@@ -358,7 +361,7 @@ static void assume(struct pd_aws_fetch *fetch, const struct pd_aws_key *key, con
     struct pd_err err;
 
     pd_buf_init(&form, FORM_BYTES_MAX);
-    if (role_form(fetch->source, token, &form, &err) < 0 || send_sts(fetch, &form, key, &err) < 0)
+    if (pd_aws_sts_form(fetch->source, token, &form, &err) < 0 || send_sts(fetch, &form, key, &err) < 0)
         fail(fetch, &err);
     if (form.data)
         pd_wipe(form.data, form.len);
@@ -397,6 +400,8 @@ static void on_process(void *arg, const struct pd_err *err, const char *text, si
     struct pd_err failure;
 
     fetch->process = NULL;
+    if (!err || err->kind != PD_CANCELED)
+        count(fetch, err ? "failed" : "ok");
     if (!err && pd_aws_key_from_json(text, len, 1, &fetch->key, &failure) < 0)
         err = &failure;
     if (err)
@@ -410,10 +415,11 @@ static void begin_process(struct pd_aws_fetch *fetch)
     char **words = pd_aws_words(fetch->source->command);
     struct pd_err err;
 
+    begin(fetch, "credential_process");
     if (!words)
         pd_err_set(&err, PD_INVALID, "credential_process is no command");
     if (!words ||
-        pd_aws_process_begin(fetch->loop, words, on_process, fetch, &fetch->process, &err) < 0)
+        pd_aws_process_begin(fetch->asker.loop, words, on_process, fetch, &fetch->process, &err) < 0)
         fail(fetch, &err);
     for (char **word = words; word && *word; word++)
         free(*word);
@@ -422,20 +428,17 @@ static void begin_process(struct pd_aws_fetch *fetch)
 
 /* ---- beginning ---- */
 
-struct pd_aws_fetch *pd_aws_fetch_begin(uv_loop_t *loop, struct pd_http *http,
-                                        const struct pd_aws_source *source, const char *region,
-                                        int64_t skew_ms, pd_aws_fetch_cb cb, void *arg)
+struct pd_aws_fetch *pd_aws_fetch_begin(const struct pd_aws_asker *asker,
+                                        const struct pd_aws_source *source, pd_aws_fetch_cb cb,
+                                        void *arg)
 {
     struct pd_aws_fetch *fetch = PD_NEW(struct pd_aws_fetch);
 
-    fetch->loop = loop;
-    fetch->http = http;
+    fetch->asker = *asker;
     fetch->source = source;
-    fetch->skew_ms = skew_ms;
     fetch->cb = cb;
     fetch->arg = arg;
-    pd_strcpy(fetch->region, sizeof fetch->region, region);
-    uv_timer_init(loop, &fetch->turn);
+    uv_timer_init(asker->loop, &fetch->turn);
     fetch->turn.data = fetch;
     switch (source->kind) {
     case PD_AWS_STATIC:
@@ -446,7 +449,7 @@ struct pd_aws_fetch *pd_aws_fetch_begin(uv_loop_t *loop, struct pd_http *http,
         begin_process(fetch);
         break;
     case PD_AWS_ASSUME_ROLE:
-        fetch->from = pd_aws_fetch_begin(loop, http, source->from, region, skew_ms, on_from, fetch);
+        fetch->from = pd_aws_fetch_begin(asker, source->from, on_from, fetch);
         break;
     case PD_AWS_WEB_IDENTITY:
         begin_web_identity(fetch);
@@ -455,8 +458,8 @@ struct pd_aws_fetch *pd_aws_fetch_begin(uv_loop_t *loop, struct pd_http *http,
         begin_container(fetch);
         break;
     case PD_AWS_IMDS:
-        ask_imds(fetch, "PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 21600",
-                 on_imds_token);
+        ask_imds(fetch, "imds_token", "/latest/api/token",
+                 "X-aws-ec2-metadata-token-ttl-seconds: 21600", on_imds_token);
         break;
     }
     return fetch;

@@ -12,12 +12,21 @@
 typedef void (*pd_aws_fetch_cb)(void *arg, const struct pd_err *err, const struct pd_aws_key *key);
 
 struct pd_aws_fetch; /* one question under way; gone when cb has been called */
+struct pd_metrics;
 
-/* Always accepted: cb fires once, from the loop. `source` outlives the question.
- * region: where STS is asked. skew_ms: of AWS's clock ahead of ours, as far as known. */
-struct pd_aws_fetch *pd_aws_fetch_begin(uv_loop_t *loop, struct pd_http *http,
-                                        const struct pd_aws_source *source, const char *region,
-                                        int64_t skew_ms, pd_aws_fetch_cb cb, void *arg);
+/* Who asks. Copied; http and metrics outlive the question. */
+struct pd_aws_asker {
+    uv_loop_t *loop;
+    struct pd_http *http;
+    struct pd_metrics *metrics;     /* counts what is asked; NULL: nobody does */
+    char region[PD_AWS_REGION_MAX]; /* where STS is asked */
+    int64_t skew_ms;                /* of AWS's clock ahead of ours, as far as known */
+};
+
+/* Always accepted: cb fires once, from the loop. `source` outlives the question. */
+struct pd_aws_fetch *pd_aws_fetch_begin(const struct pd_aws_asker *asker,
+                                        const struct pd_aws_source *source, pd_aws_fetch_cb cb,
+                                        void *arg);
 /* cb still fires, soon. */
 void pd_aws_fetch_cancel(struct pd_aws_fetch *fetch);
 

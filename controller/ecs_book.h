@@ -27,6 +27,7 @@ struct pd_ecs_entry {
     struct pd_time missing;     /* since; unset: not */
     struct pd_time gone;        /* it was asked to stop; unset: not */
     bool asked;                 /* a DescribeTasks with it is under way */
+    bool listed;                /* ListTasks has shown it once */
 };
 
 TAILQ_HEAD(pd_ecs_entries, pd_ecs_entry);

@@ -18,6 +18,7 @@
 #include "common/log.h"
 #include "common/loop_curl.h"
 #include "common/mem.h"
+#include "common/metrics.h"
 #include "common/time.h"
 #include "controller/aws_credentials.h"
 #include "controller/aws_sigv4.h"
@@ -49,9 +50,10 @@ struct call {
     enum pd_ecs_operation operation;
     enum call_state state;
     int launches;
-    int attempts;
+    int attempts, attempts_max;
     bool key_changed, clock_changed; /* each helps once */
     char key_id[PD_AWS_KEY_ID_MAX];
+    struct pd_time sent_at;
     struct pd_buf body;
     uv_timer_t timer;
     struct pd_http_request *request;
@@ -67,6 +69,7 @@ struct pd_ecs_client {
     char *endpoint, *host;
     struct pd_ecs_bucket buckets[PD_ECS_BUCKETS];
     double factor;
+    struct pd_metrics *metrics;
     TAILQ_HEAD(, call) calls;
     size_t n_calls;
     uint64_t sent, throttled;
@@ -159,13 +162,31 @@ static void try_again(struct call *call, const struct pd_err *err)
 {
     if (call->client->closing)
         tell_canceled(call);
-    else if (++call->attempts >= PD_ECS_ATTEMPTS_MAX)
+    else if (++call->attempts >= call->attempts_max)
         tell(call, err, NULL);
     else
         wait_turn(call, pause_ms(call));
 }
 
 /* ---- the answer ---- */
+
+/* An attempt has ended: ECS's own code where it gave one, else the status. */
+static void count(const struct call *call, const char *code)
+{
+    const char *name = operations[call->operation].name;
+
+    pd_metrics_add(call->client->metrics, PD_M_PROVIDER_CALLS, PD_LABELS("ecs", name, code), 1);
+    pd_metrics_observe(call->client->metrics, PD_M_PROVIDER_SECONDS, PD_LABELS("ecs", name),
+                       (double)(pd_time_now().ns - call->sent_at.ns) / 1e9);
+}
+
+static void count_failure(const struct call *call, const struct pd_ecs_failure *failure, int status)
+{
+    char text[16];
+
+    snprintf(text, sizeof text, "%d", status);
+    count(call, failure->code[0] ? failure->code : text);
+}
 
 static bool note_clock(struct call *call, const struct pd_http_response *response)
 {
@@ -182,6 +203,7 @@ static void on_failure(struct call *call, const struct pd_http_response *respons
     struct pd_err err;
 
     pd_ecs_error_read(operations[call->operation].name, response, &failure, &err);
+    count_failure(call, &failure, response->status);
     switch (failure.remedy) {
     case PD_ECS_SLOW:
         client->throttled++;
@@ -215,6 +237,7 @@ static void on_success(struct call *call, const struct pd_http_response *respons
     pd_autonode struct pd_node *answer = NULL;
     struct pd_err err;
 
+    count(call, "200");
     if (pd_json_parse(response->body, response->body_len, &answer, &err) < 0 ||
         answer->kind != PD_NODE_MAP) {
         pd_err_set(&err, PD_UNAVAILABLE, "ecs:%s: the answer is no JSON object",
@@ -233,6 +256,7 @@ static void on_response(void *arg, const struct pd_err *err,
 
     call->request = NULL;
     if (err && err->kind != PD_CANCELED) {
+        count(call, "none");
         wrapped = *err;
         pd_err_wrap(&wrapped, "ecs:%s", operations[call->operation].name);
         if (pd_err_retryable(err->kind))
@@ -319,6 +343,7 @@ static void send_signed(struct call *call, const struct pd_aws_key *key)
 
     call->state = CALL_SENT;
     call->client->sent++;
+    call->sent_at = pd_time_now();
     pd_strcpy(call->key_id, sizeof call->key_id, key->id);
     if (sign(call, key, target, &sigv4, &err) < 0 || post(call, &sigv4, key, target, &err) < 0)
         tell(call, &err, NULL);
@@ -349,9 +374,9 @@ static void attempt(struct call *call)
     pd_aws_credentials_want(call->client->credentials, on_key, call);
 }
 
-int pd_ecs_call(struct pd_ecs_client *client, enum pd_ecs_operation operation,
-                const struct pd_node *body, int launches, pd_ecs_cb cb, void *arg,
-                struct pd_err *err)
+static int begin_call(struct pd_ecs_client *client, enum pd_ecs_operation operation,
+                      const struct pd_node *body, int launches, int attempts_max, pd_ecs_cb cb,
+                      void *arg, struct pd_err *err)
 {
     struct call *call;
     int rc;
@@ -371,6 +396,7 @@ int pd_ecs_call(struct pd_ecs_client *client, enum pd_ecs_operation operation,
     call->client = client;
     call->operation = operation;
     call->launches = launches;
+    call->attempts_max = attempts_max;
     call->cb = cb;
     call->arg = arg;
     uv_timer_init(client->loop, &call->timer);
@@ -379,6 +405,19 @@ int pd_ecs_call(struct pd_ecs_client *client, enum pd_ecs_operation operation,
     client->n_calls++;
     wait_turn(call, 0);
     return 0;
+}
+
+int pd_ecs_call(struct pd_ecs_client *client, enum pd_ecs_operation operation,
+                const struct pd_node *body, int launches, pd_ecs_cb cb, void *arg,
+                struct pd_err *err)
+{
+    return begin_call(client, operation, body, launches, PD_ECS_ATTEMPTS_MAX, cb, arg, err);
+}
+
+int pd_ecs_try(struct pd_ecs_client *client, enum pd_ecs_operation operation,
+               const struct pd_node *body, pd_ecs_cb cb, void *arg, struct pd_err *err)
+{
+    return begin_call(client, operation, body, 0, PD_ECS_TRIES_MAX, cb, arg, err);
 }
 
 /* ---- life ---- */
@@ -403,8 +442,9 @@ struct pd_ecs_client *pd_ecs_client_new(uv_loop_t *loop, const struct pd_ecs_cli
 
     client->loop = loop;
     client->factor = config->rate_factor > 0 ? config->rate_factor : 1;
+    client->metrics = config->metrics;
     client->http = pd_http_new(loop);
-    client->credentials = pd_aws_credentials_new(loop, client->http, config->region);
+    client->credentials = pd_aws_credentials_new(loop, client->http, config->metrics, config->region);
     client->endpoint = pd_strdup(config->endpoint);
     client->host = pd_strndup(host, strcspn(host, "/"));
     pd_strcpy(client->region, sizeof client->region, config->region);

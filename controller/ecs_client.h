@@ -12,6 +12,7 @@
 #define PD_ECS_ANSWER_BYTES_MAX (4u * 1024 * 1024)
 #define PD_ECS_BODY_BYTES_MAX (128u * 1024)
 #define PD_ECS_ATTEMPTS_MAX 8
+#define PD_ECS_TRIES_MAX 2 /* of a question whose answer is only good to have */
 #define PD_ECS_PAUSE_MIN_MS 200 /* before the second attempt, at most; doubling, full jitter */
 #define PD_ECS_PAUSE_MAX_MS 20000
 
@@ -26,11 +27,13 @@ enum pd_ecs_operation {
 };
 
 struct pd_ecs_client;
+struct pd_metrics;
 
 struct pd_ecs_client_config {
     const char *region;
     const char *endpoint; /* "https://..." without a path */
     double rate_factor;   /* tests only: 1 */
+    struct pd_metrics *metrics; /* counts attempts; NULL: nobody does */
 };
 
 /* The answer is borrowed for the call; NULL exactly when err is not. */
@@ -48,6 +51,10 @@ void pd_ecs_client_close(struct pd_ecs_client *client, void (*closed)(void *arg)
 int pd_ecs_call(struct pd_ecs_client *client, enum pd_ecs_operation operation,
                 const struct pd_node *body, int launches, pd_ecs_cb cb, void *arg,
                 struct pd_err *err);
+
+/* Likewise, for a question that is not worth waiting long for. */
+int pd_ecs_try(struct pd_ecs_client *client, enum pd_ecs_operation operation,
+               const struct pd_node *body, pd_ecs_cb cb, void *arg, struct pd_err *err);
 
 /* Where the key to sign with came from, for people. */
 const char *pd_ecs_client_origin(const struct pd_ecs_client *client);

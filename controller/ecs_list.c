@@ -70,6 +70,7 @@ static void on_described(void *arg, const struct pd_err *err)
         end(list, err, NULL, 0);
         return;
     }
+    pd_ecs_run_listed(ecs->run);
     instances = pd_calloc(ecs->book.count + 1, sizeof *instances);
     TAILQ_FOREACH(entry, &ecs->book.entries, entry)
     {
@@ -103,6 +104,7 @@ static void take_arns(struct pd_ecs_list *list, const struct pd_node *answer)
             strlen(arn->string.text) >= PD_ECS_ARN_MAX)
             continue;
         entry = pd_ecs_book_add(&ecs->book, arn->string.text, ecs->clusters[list->cluster], now);
+        entry->listed = true;
         if (pd_time_is_set(entry->gone) && entry->task.stage < PD_ECS_GOING &&
             pd_time_ms_between(entry->gone, now) >= STOP_UNHEARD_MS)
             entry->gone = (struct pd_time){0};

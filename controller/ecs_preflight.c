@@ -119,7 +119,10 @@ static int ask(struct preflight *preflight, struct pd_err *err)
     enum pd_ecs_operation operation = steps[preflight->step].operation;
     pd_autonode struct pd_node *body = body_new(preflight, operation);
 
-    return pd_ecs_call(preflight->client, operation, body, 0, on_answer, preflight, err);
+    /* Where only a refusal counts, one that does not come is not waited for. */
+    return steps[preflight->step].must_succeed
+               ? pd_ecs_call(preflight->client, operation, body, 0, on_answer, preflight, err)
+               : pd_ecs_try(preflight->client, operation, body, on_answer, preflight, err);
 }
 
 int pd_ecs_preflight(struct pd_ecs_client *client, const char *cluster, const char *started_by,

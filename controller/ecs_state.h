@@ -5,7 +5,7 @@
  *   ecs_list.c      what exists: ListTasks, joined with the book
  *   ecs_ready.c     task definitions, preflight
  *   ecs_wire.c      links: waiting for a task to run, then to its agent
- *   ecs_run.c       making tasks
+ *   ecs_run.c       making tasks; ecs_batch.c, ecs_intent.c, ecs_place.c
  *   ecs_book.c      the tasks known of */
 #ifndef PD_CONTROLLER_ECS_STATE_H
 #define PD_CONTROLLER_ECS_STATE_H
@@ -17,6 +17,7 @@
 #include "common/strings.h"
 #include "controller/ecs_book.h"
 #include "controller/ecs_client.h"
+#include "controller/ecs_intent.h"
 #include "controller/ecs_keys.h"
 #include "controller/ecs_run.h"
 #include "controller/provider.h"
@@ -39,6 +40,7 @@ struct pd_ecs {
     struct pd_ecs_client *client;
     struct pd_ecs_keys *keys;
     struct pd_ecs_book book;
+    struct pd_ecs_intents *intents;
     struct pd_ecs_run *run;
     struct pd_ecs_ready *ready;
 

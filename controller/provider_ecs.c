@@ -3,7 +3,7 @@
  * what changes in it becomes an event.
  *
  *   ensure   preflight -> definition looked up, registered   (ecs_ready.c)
- *   create   batch -> RunTask -> book                        (ecs_run.c)
+ *   create   batch -> intent -> RunTask -> book              (ecs_run.c, ecs_batch.c)
  *   list     ListTasks, DescribeTasks -> book -> snapshot    (ecs_list.c)
  *   destroy  StopTask -> book: gone
  *   link     the book says RUNNING -> TLS to its address     (ecs_wire.c)
@@ -223,6 +223,19 @@ static void ecs_watch(struct pd_provider *provider, pd_provider_event_cb cb, voi
 
 /* ---- life ---- */
 
+static void ecs_free(struct pd_ecs *ecs)
+{
+    pd_ecs_book_fini(&ecs->book);
+    pd_ecs_intents_free(ecs->intents);
+    pd_ecs_keys_free(ecs->keys);
+    pd_strings_fini(&ecs->subnets);
+    pd_strings_fini(&ecs->security_groups);
+    free(ecs->cluster);
+    free(ecs->agent_image);
+    free(ecs->execution_role_arn);
+    free(ecs);
+}
+
 void pd_ecs_maybe_closed(struct pd_ecs *ecs)
 {
     void (*closed)(void *arg) = ecs->closed;
@@ -231,14 +244,7 @@ void pd_ecs_maybe_closed(struct pd_ecs *ecs)
     if (!ecs->closing || ecs->handles > 0 || !TAILQ_EMPTY(&ecs->wires))
         return;
     pd_ecs_ready_free(ecs->ready);
-    pd_ecs_book_fini(&ecs->book);
-    pd_ecs_keys_free(ecs->keys);
-    pd_strings_fini(&ecs->subnets);
-    pd_strings_fini(&ecs->security_groups);
-    free(ecs->cluster);
-    free(ecs->agent_image);
-    free(ecs->execution_role_arn);
-    free(ecs);
+    ecs_free(ecs);
     if (closed)
         closed(arg);
 }
@@ -341,6 +347,8 @@ static bool is_instance(const char *name)
 
 static int configure(struct pd_ecs *ecs, const struct pd_ecs_config *config, struct pd_err *err)
 {
+    int rc;
+
     if (!is_instance(config->instance))
         return pd_err_set(err, PD_INVALID,
                           "an instance on ECS is named by 1 to %d letters, digits, '_' and '-'",
@@ -357,7 +365,8 @@ static int configure(struct pd_ecs *ecs, const struct pd_ecs_config *config, str
     ecs->execution_role_arn = pd_strdup(config->execution_role_arn);
     ecs->public_address = config->public_address;
     pd_ecs_meet_cluster(ecs, config->cluster);
-    return pd_ecs_keys_open(config->state_dir, &ecs->keys, err);
+    rc = pd_ecs_keys_open(config->state_dir, &ecs->keys, err);
+    return rc < 0 ? rc : pd_ecs_intents_open(config->db, ecs->instance, &ecs->intents, err);
 }
 
 /* arn:aws:ecs:eu-west-1:123456789012:cluster/name tells it too. */
@@ -375,14 +384,16 @@ static bool find_region(const char *cluster, char out[static PD_AWS_REGION_MAX])
     return true;
 }
 
-static void open_parts(struct pd_ecs *ecs, const char *region)
+static void open_parts(struct pd_ecs *ecs, const struct pd_ecs_config *config, const char *region)
 {
     pd_autofree char *endpoint = pd_aws_endpoint("ecs", region);
     const struct pd_ecs_client_config client = {
-        .region = region, .endpoint = endpoint, .rate_factor = ecs->factor};
+        .region = region, .endpoint = endpoint, .rate_factor = ecs->factor,
+        .metrics = config->metrics};
 
     ecs->client = pd_ecs_client_new(ecs->loop, &client);
-    ecs->run = pd_ecs_run_new(ecs->loop, ecs->client, &ecs->book, ecs->instance, ecs->started_by);
+    ecs->run = pd_ecs_run_new(ecs->loop, ecs->client, &ecs->book, ecs->intents, ecs->instance,
+                              ecs->started_by);
     ecs->ready = pd_ecs_ready_new(ecs);
     uv_timer_init(ecs->loop, &ecs->poll);
     uv_timer_init(ecs->loop, &ecs->probe);
@@ -405,16 +416,10 @@ int pd_provider_ecs_new(uv_loop_t *loop, const struct pd_ecs_config *config,
     TAILQ_INIT(&ecs->wires);
     rc = configure(ecs, config, err);
     if (rc < 0) {
-        pd_strings_fini(&ecs->subnets);
-        pd_strings_fini(&ecs->security_groups);
-        free(ecs->cluster);
-        free(ecs->agent_image);
-        free(ecs->execution_role_arn);
-        pd_ecs_book_fini(&ecs->book);
-        free(ecs);
+        ecs_free(ecs);
         return rc;
     }
-    open_parts(ecs, region);
+    open_parts(ecs, config, region);
     ecs->provider.ops = &ecs_ops;
     ecs->provider.instance = ecs->instance;
     *ret_provider = &ecs->provider;

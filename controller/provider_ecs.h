@@ -8,6 +8,9 @@
 #include "common/err.h"
 #include "controller/provider.h"
 
+struct pd_db;
+struct pd_metrics;
+
 #define PD_ECS_SUBNETS_MAX 16
 #define PD_ECS_SECURITY_GROUPS_MAX 5
 
@@ -22,6 +25,8 @@ struct pd_ecs_config {
     const char *execution_role_arn; /* ECS_EXECUTION_ROLE_ARN; "" */
     bool public_address;            /* ECS_ASSIGN_PUBLIC_IP: in subnets without a NAT */
     double rate_factor;             /* tests only; 0: as published */
+    struct pd_db *db;               /* for intents (ecs_intent.h); NULL: in memory. Outlives it */
+    struct pd_metrics *metrics;     /* counts calls; NULL: nobody does */
 };
 
 /* From the environment; the texts are the environment's, instance and state_dir

@@ -43,7 +43,7 @@ class Dropped(Exception):
 
 
 class Fake:
-    def __init__(self, engine=None, network=None, region="eu-test-1", phase_seconds=0.2,
+    def __init__(self, engine=None, network=None, region="eu-test-1", phase_seconds=0.2, lag=0.0,
                  page=100, speed=1.0):
         self.engine, self.network, self.region = engine, network, region
         self.phase_seconds, self.page = phase_seconds, page
@@ -54,10 +54,12 @@ class Fake:
         self.definitions = {}  # family -> [definition]
         self.tasks, self.tokens, self.pages = {}, {}, {}
         self.calls = []  # (time, operation, body)
-        self.lag = 0.0           # of reads
+        self.lag = lag           # of reads
         self.skew = datetime.timedelta()  # of our clock
         self.denied = set()      # operations
         self.faults = []         # [operation or None, times, kind]
+        self.held, self.release = threading.Event(), threading.Event()  # of hold-before, -after
+        self.holding = 0
         self.capacity = None     # how many more tasks there is room for
         self.no_room_in = set()  # subnets, capacity providers
         self.die_in = None       # a phase
@@ -87,6 +89,7 @@ class Fake:
         return status == 200 and answer["State"]["Running"]
 
     def close(self):
+        self.release.set()
         for task in list(self.tasks.values()):
             task.stop("UserInitiated", "the fake closes")
         for task in list(self.tasks.values()):
@@ -112,6 +115,10 @@ class Fake:
     def alive(self):
         return [t for t in self.tasks.values() if t.last != "STOPPED"]
 
+    def runs(self):
+        """The bodies of every RunTask that meant it."""
+        return [c[2] for c in list(self.calls) if c[1] == "RunTask" and "clientToken" in c[2]]
+
     def count(self, operation):
         return sum(1 for call in list(self.calls) if call[1] == operation)
 
@@ -124,25 +131,54 @@ class Fake:
         """After signature and shape: rates, faults, then what it does."""
         with self.lock:
             self.calls.append((time.monotonic(), operation, body))
-            if operation in self.denied:
-                raise model.Bad("AccessDeniedException",
-                                "User: arn:aws:iam::123456789012:user/x is not authorized to "
-                                "perform: ecs:%s on resource: *" % operation)
-            fault = self._fault(operation)
-            if fault == "throttle" or not self._may(operation, body):
-                self.throttled += 1
-                raise model.Bad("ThrottlingException", "Rate exceeded")
-            if fault == "500":
-                raise model.Bad("ServerException", "Service Unavailable. Please try again later.")
-            if fault == "expired":
-                raise model.Bad("ExpiredTokenException", "The security token has expired")
-            model.check_call(operation, body)
-            answer = getattr(self, "_" + operation)(body)
-            if fault == "drop":
-                raise Dropped()
-            return answer
+            fault = self._fault(operation, body)
+        if fault == "hold-before":
+            self._hold()
+        with self.lock:
+            answer = self._carry_out(operation, body, fault)
+        if fault == "hold-after":
+            self._hold()
+        if fault == "drop":
+            raise Dropped()
+        return answer
 
-    def _fault(self, operation):
+    def _hold(self):
+        """Until the test lets go; whoever asked has gone by then."""
+        with self.lock:
+            self.holding += 1
+        self.held.set()
+        self.release.wait(120)
+        with self.lock:
+            self.holding -= 1
+        raise Dropped()
+
+    def let_go(self):
+        """Of whatever is held; what comes later is held again."""
+        self.held.clear()
+        self.release.set()
+        while self.holding:
+            time.sleep(0.01)
+        self.release.clear()
+
+    def _carry_out(self, operation, body, fault):
+        if operation in self.denied:
+            raise model.Bad("AccessDeniedException",
+                            "User: arn:aws:iam::123456789012:user/x is not authorized to "
+                            "perform: ecs:%s on resource: *" % operation)
+        if fault == "throttle" or not self._may(operation, body):
+            self.throttled += 1
+            raise model.Bad("ThrottlingException", "Rate exceeded")
+        if fault == "500":
+            raise model.Bad("ServerException", "Service Unavailable. Please try again later.")
+        if fault == "expired":
+            raise model.Bad("ExpiredTokenException", "The security token has expired")
+        model.check_call(operation, body)
+        return getattr(self, "_" + operation)(body)
+
+    def _fault(self, operation, body):
+        """Of RunTask only one that means it: a preflight's makes no task."""
+        if operation == "RunTask" and "clientToken" not in body:
+            return None
         for fault in self.faults:
             if fault[1] > 0 and fault[0] in (operation, None):
                 fault[1] -= 1

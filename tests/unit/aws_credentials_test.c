@@ -120,7 +120,7 @@ static int set_up(void **state)
     snprintf(env->dir, sizeof env->dir, "/tmp/pd-aws-XXXXXX");
     assert_non_null(mkdtemp(env->dir));
     setenv("HOME", env->dir, 1);
-    env->credentials = pd_aws_credentials_new(&env->loop, env->http, "eu-west-1");
+    env->credentials = pd_aws_credentials_new(&env->loop, env->http, NULL, "eu-west-1");
     *state = env;
     return 0;
 }
@@ -442,11 +442,12 @@ static void test_process_failures(void **state)
 
     for (size_t i = 0; i < PD_COUNT(cases); i++) {
         struct pd_aws_source source = {.kind = PD_AWS_PROCESS, .name = "process"};
+        const struct pd_aws_asker asker = {.loop = &env->loop, .http = env->http, .region = "r"};
         pd_autofree char *path = pd_asprintf("%s/p.sh", env->dir);
         source.command = pd_asprintf("/bin/sh %s", path);
         write_file(env, "p.sh", cases[i].script);
         env->done = false;
-        pd_aws_fetch_begin(&env->loop, env->http, &source, "r", 0, on_key, env);
+        pd_aws_fetch_begin(&asker, &source, on_key, env);
         assert_true(pd_loop_until(&env->loop, &env->done, 30000));
         if (env->kind != cases[i].kind || strstr(env->message, "hush"))
             fail_msg("%s: %d %s", cases[i].script, env->kind, env->message);
