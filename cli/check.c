@@ -404,11 +404,13 @@ size_t pd_check_files(char *const *paths, size_t count, FILE *out, FILE *problem
 static void print_usage(FILE *out)
 {
     fputs(
-        "usage: paddock check [FILE...]\n\n"
+        "usage: paddock check [--live] [FILE...]\n\n"
         "Prints what each file means in full: SandboxPools, the short form of\n"
         "conf/default.yaml, catalogues of languages, and these in folders; or every\n"
         "problem, as file:line: path: text. Exit status 1 when there was a problem.\n"
-        "Without a FILE: the pools in the Redis of REDIS_URL.\n",
+        "Without a FILE: the pools in the Redis of REDIS_URL. With --live, also what they\n"
+        "would work with: which gates of the engine's host are closed to cells and how\n"
+        "each is opened; for ecs, whether AWS would let all of it be done.\n",
         out);
 }
 

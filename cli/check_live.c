@@ -4,6 +4,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "cli/check_host.h"
 #include "cli/live_postgres.h"
 #include "cli/live_redis.h"
 #include "common/log.h"
@@ -84,6 +85,18 @@ static bool is_ecs_meant(void)
     return (provider && strcmp(provider, "ecs") == 0) || (cluster && *cluster);
 }
 
+/* An engine elsewhere has a host of its own, whose gates are not to be seen from here. */
+static void check_docker(struct live *live)
+{
+    const char *host = getenv("DOCKER_HOST");
+
+    fprintf(live->out, "ecs: not configured (SANDBOX_PROVIDER, ECS_CLUSTER)\n");
+    if (host && *host && strncmp(host, "unix://", 7) != 0)
+        fprintf(live->out, "host: the engine is elsewhere (%s): run this there\n", host);
+    else
+        live->n_problems += pd_check_host("", live->out, live->problems);
+}
+
 size_t pd_check_live(FILE *out, FILE *problems)
 {
     struct live live = {.out = out, .problems = problems};
@@ -92,6 +105,6 @@ size_t pd_check_live(FILE *out, FILE *problems)
     if (is_ecs_meant())
         check_ecs(&live);
     else
-        fprintf(out, "ecs: not configured (SANDBOX_PROVIDER, ECS_CLUSTER)\n");
+        check_docker(&live);
     return live.n_problems + pd_live_redis(out, problems) + pd_live_postgres(out, problems);
 }
