@@ -21,11 +21,11 @@ import time
 import unittest
 
 from lib.own_engine import OwnEngine
-from lib.service import IMAGE, ROOT, Service, binary, manifest, short_form
+from lib.service import IMAGE, PATIENCE, ROOT, Service, binary, manifest, short_form
 
 FOLDER = os.path.join(ROOT, "tests", "attacks")
 FINDING = ("exec", "follow", "inherit", "stdout", "storm")
-SECONDS = 120
+SECONDS = 120 * PATIENCE
 
 
 class Attack:

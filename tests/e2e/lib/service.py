@@ -16,6 +16,8 @@ from lib.engine import Engine
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 KEY = "e2e-key-4f1c9a7d2b"
 IMAGE = "python:3.11-slim"
+# How many times longer than usual everything may take: where the machine is emulated.
+PATIENCE = float(os.environ.get("PADDOCK_PATIENCE", "1"))
 
 
 def binary():
@@ -45,7 +47,7 @@ def manifest(name, **spec):
 
 def wait_for(what, timeout=30, every=0.05):
     """Wait until what() is truthy; its value."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * PATIENCE
     while True:
         value = what()
         if value:
@@ -141,7 +143,7 @@ class Service:
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(timeout)
+                self.process.wait(timeout * PATIENCE)
             except subprocess.TimeoutExpired:
                 self.kill9()
                 raise AssertionError("SIGTERM did not stop the service in %s s:\n%s"
@@ -208,7 +210,7 @@ class Service:
         return socket.create_connection(("127.0.0.1", self.port), timeout)
 
     def request(self, method, path, body=None, headers=None, timeout=120, key=True):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout * PATIENCE)
         sent = dict(headers or {})
         if key and self.key:
             sent.setdefault("X-API-Key", self.key)

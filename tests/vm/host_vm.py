@@ -1,0 +1,39 @@
+"""That this machine is the one which the other tests speak of."""
+
+import json
+import os
+import subprocess
+import unittest
+
+from lib.service import Service, short_form
+
+
+def info():
+    return json.loads(subprocess.run(["docker", "info", "-f", "{{json .}}"], check=True, timeout=120,
+                                     stdout=subprocess.PIPE).stdout)
+
+
+class Host(unittest.TestCase):
+    def test_cgroup_v2_only(self):
+        self.assertTrue(os.path.exists("/sys/fs/cgroup/cgroup.controllers"))
+        self.assertEqual(str(info()["CgroupVersion"]), "2")
+
+    def test_apparmor_is_in_force(self):
+        with open("/sys/module/apparmor/parameters/enabled") as file:
+            self.assertEqual(file.read().strip(), "Y")
+        self.assertTrue([o for o in info()["SecurityOptions"] if "apparmor" in o])
+
+    def test_systemd_is_the_init(self):
+        with open("/proc/1/comm") as file:
+            self.assertEqual(file.read().strip(), "systemd")
+
+    def test_a_program_says_hello(self):
+        """The causes of an end that only a control group of version 2 tells."""
+        with Service(short_form(1, 1)) as service:
+            service.wait_sandboxes(1, timeout=300)
+            service.hello()
+            answer = service.execute("x = bytearray(1 << 30)", timeout=120)
+            self.assertEqual(answer["status"], "memory_exceeded", answer)
+            busy = service.execute("import time\nend = time.process_time() + 0.5\n"
+                                   "while time.process_time() < end: pass", timeout=120)
+            self.assertGreater(busy["usage"]["cpu"], 0.4, busy)
