@@ -6,7 +6,7 @@ import subprocess
 import unittest
 
 from lib.browser import missing, run_script
-from lib.service import Service, binary, short_form, wait_for
+from lib.service import Service, binary, manifest, short_form, wait_for
 
 
 class Files(unittest.TestCase):
@@ -97,13 +97,40 @@ class Browser(unittest.TestCase):
 
     def test_look_only(self):
         with Service(short_form(0, 1)) as service:
-            made = subprocess.run([binary(), "key", "new", "--scopes", "read", "--state-dir",
-                                   service.state_dir], capture_output=True, text=True, timeout=60)
-            key = re.search(r"pd_[0-9a-f]+", made.stdout)
-            self.assertTrue(key, made)
-            wait_for(lambda: service.request("GET", "/languages", headers={"X-API-Key": key.group()},
-                                             key=False).status == 200)
-            run_script("look_only", service, key=key.group())
+            run_script("look_only", service, key=self.new_key(service, "--scopes", "read"))
+
+    def new_key(self, service, *options):
+        """A key that the service knows already."""
+        made = subprocess.run([binary(), "key", "new", "--state-dir", service.state_dir,
+                               *options], capture_output=True, text=True, timeout=60)
+        key = re.search(r"pd_[0-9a-f]+", made.stdout)
+        self.assertTrue(key, made)
+        wait_for(lambda: service.request("GET", "/languages", headers={"X-API-Key": key.group()},
+                                         key=False).status == 200)
+        return key.group()
+
+    def test_session_ends(self):
+        with Service(short_form(1, 2)) as service:
+            service.wait_sandboxes(1)
+            run_script("session", service)
+
+    def test_restart(self):
+        with Service(short_form(1, 2)) as service:
+            service.wait_sandboxes(1)
+            listen = "127.0.0.1:%d" % service.port
+
+            def start():
+                service.args = ["--listen", listen]
+                service.start()
+                service.wait_sandboxes(1)
+            run_script("restart", service,
+                       do={"stop": service.stop, "kill": service.kill9, "start": start})
+
+    def test_refused(self):
+        small = manifest("small", minSize=1, maxSize=1, queue="{maxLength: 1, maxWait: 1s}")
+        with Service(short_form(1, 2), pools={"small": small}) as service:
+            service.wait_sandboxes(2)
+            run_script("refused", service, limited=self.new_key(service, "--rate", "1/h"))
 
     def test_looks(self):
         with Service(short_form(1, 2)) as service:

@@ -17,6 +17,12 @@ async function problemOf(answer) {
   return new ApiError(answer.status, details.detail || details.message || `The service answered ${answer.status}.`, details.errors);
 }
 
+// Back to this very view once logged in again; programs are kept as drafts.
+function toLogin() {
+  sessionStorage.setItem("paddock.return", location.hash);
+  location.replace("/login");
+}
+
 async function ask(path, options = {}) {
   let answer;
   try {
@@ -26,7 +32,7 @@ async function ask(path, options = {}) {
     throw new ApiError(0, "The service does not answer. Is it running?");
   }
   if (answer.status === 401) {
-    location.replace("/login");
+    toLogin();
     throw new ApiError(401, "You are logged out.");
   }
   if (!answer.ok) throw await problemOf(answer);

@@ -27,8 +27,9 @@ export function makeArtifacts(element) {
     list.append(
       h("li", { class: type ? "artifact artifact-image" : "artifact" },
         type && h("img", { src: url, alt: `The file ${path}` }),
-        h("a", { href: url, download: path.split("/").pop(), class: "artifact-name" }, path),
-        h("span", { class: "hint" }, bytes(size))),
+        h("p", { class: "artifact-line" },
+          h("a", { href: url, download: path.split("/").pop(), class: "artifact-name", title: "Save" }, path), " ",
+          h("span", { class: "hint" }, bytes(size)))),
     );
   }
 

@@ -8,13 +8,22 @@ const form = document.getElementById("login");
 const problem = document.getElementById("problem");
 const key = document.getElementById("key");
 
+// The view that was open when a session ended (api.js).
+function returnTo() {
+  const hash = sessionStorage.getItem("paddock.return") ?? "";
+  sessionStorage.removeItem("paddock.return");
+  return hash.startsWith("#/") ? hash : "";
+}
+
 async function logIn(fields) {
   problem.textContent = "";
   try {
     const answer = await fetch("/login", { method: "POST", body: new URLSearchParams(fields), redirect: "manual" });
-    if (answer.type === "opaqueredirect" || answer.ok) return location.replace("/");
+    if (answer.type === "opaqueredirect" || answer.ok) return location.replace(`/${returnTo()}`);
     const details = await answer.json().catch(() => ({}));
-    problem.textContent = fields.link
+    problem.textContent = answer.status === 429
+      ? `Too many attempts from here. Try again in ${answer.headers.get("retry-after") ?? "a few"} seconds.`
+      : fields.link && answer.status === 401
       ? "This link was used already, or is older than a minute. Ask for another: paddock login."
       : answer.status === 401
         ? "That is not a key of this service."

@@ -4,6 +4,7 @@ import "./csp.js";
 import "./console.css";
 import { get, remove } from "./api.js";
 import { alertUser, announce } from "./dom.js";
+import { showKeys } from "./keys.js";
 import { makeHistoryView } from "./history.js";
 import { makePoolsView } from "./pools.js";
 import { makeRunView } from "./run.js";
@@ -47,17 +48,22 @@ function route() {
 }
 
 function labelTheme() {
-  themeButton.textContent = { system: "Theme: system", light: "Theme: light", dark: "Theme: dark" }[themeChoice()];
+  themeButton.querySelector(".label").textContent = { system: "Theme: system", light: "Theme: light", dark: "Theme: dark" }[themeChoice()];
 }
 
 themeButton.addEventListener("click", () => {
   nextTheme();
   labelTheme();
-  announce(themeButton.textContent);
+  announce(themeButton.textContent.trim());
 });
 document.getElementById("logout").addEventListener("click", async () => {
   await remove("/session").catch(() => {});
   location.replace("/login");
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "?" || event.target.closest("input, textarea, select, [contenteditable=true]")) return;
+  event.preventDefault();
+  showKeys();
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();

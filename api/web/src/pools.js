@@ -9,7 +9,7 @@ const DEAD_SHOWN = 6;
 const EVENTS_SHOWN = 60;
 const TRACE_S = 120;
 
-const phases = ["Claimed", "Warm", "Starting", "Creating", "Terminating", "Dead"];
+const phases = ["Claimed", "Warm", "Starting", "Terminating", "Dead"];
 
 // ---- parts of a pool's card ----
 
@@ -68,7 +68,7 @@ function trouble(status) {
 
 // ---- sandboxes: one element each, kept, so that a change can be seen ----
 
-function makeChip() {
+function makeChip(pool) {
   const name = h("span", { class: "chip-name" });
   const phase = h("span", { class: "chip-phase" });
   const more = h("span", { class: "chip-more" });
@@ -80,8 +80,8 @@ function makeChip() {
       element.dataset.phase = status.phase ?? "";
       element.dataset.id = metadata.name;
       element.dataset.provider = status.providerID ?? "";
-      element.title = [status.providerID, status.reason].filter(Boolean).join("\n");
-      name.textContent = metadata.name;
+      element.title = [metadata.name, status.providerID, status.reason].filter(Boolean).join("\n");
+      name.textContent = metadata.name.startsWith(`${pool}-`) ? metadata.name.slice(pool.length + 1) : metadata.name;
       phase.textContent = status.phase ?? "";
       more.textContent = [age(since), status.runs ? plural(status.runs, "run") : "", status.phase === "Dead" ? status.reason : ""].filter(Boolean).join(" · ");
     },
@@ -94,6 +94,8 @@ function makeCard(name) {
   const stats = h("dl", { class: "stats" });
   const list = h("ul", { class: "chips", "aria-label": `Sandboxes of ${name}` });
   const element = h("section", { class: "card", "aria-label": `Pool ${name}`, "data-pool": name }, head, picture, stats, list);
+  const nothing = h("p", { class: "hint", hidden: true });
+  element.append(nothing);
   const chips = new Map();
   const points = [];
 
@@ -110,7 +112,7 @@ function makeCard(name) {
     }
     shown.forEach((sandbox, i) => {
       let chip = chips.get(sandbox.metadata.name);
-      if (!chip) chips.set(sandbox.metadata.name, (chip = makeChip()));
+      if (!chip) chips.set(sandbox.metadata.name, (chip = makeChip(name)));
       chip.update(sandbox);
       if (list.children[i] !== chip.element) list.insertBefore(chip.element, list.children[i] ?? null);
     });
@@ -130,15 +132,17 @@ function makeCard(name) {
       ...conditions(status));
     picture.replaceChildren(...[trouble(status),
       h("p", { class: "sizes" },
-        h("strong", {}, String(all)), ` of ${spec.minSize ?? 0} to ${spec.maxSize ?? 0}, `,
-        `${spec.targetIdle ?? 0} idle wanted beyond those in use`),
+        h("strong", {}, String(all)), ` of ${spec.minSize ?? 0} to ${spec.maxSize ?? 0} sandboxes.`,
+        h("span", { class: "wanted" }, ` ${spec.targetIdle ?? 0} idle wanted beyond those in use`)),
       gauge(status, spec), trace(points, Math.max(spec.maxSize ?? 1, all), now),
       h("p", { class: "hint trace-note" }, "All, and in use, over the last two minutes")].filter(Boolean));
     stats.replaceChildren(
       stat("In use", used), stat("Warm", status.readyReplicas ?? 0), stat("Starting", status.startingReplicas ?? 0),
-      stat("Ending", status.terminatingReplicas ?? 0), stat("Queue", status.queueLength ?? 0, "Runs that wait for a sandbox"),
+      stat("Terminating", status.terminatingReplicas ?? 0), stat("Queue", status.queueLength ?? 0, "Runs that wait for a sandbox"),
       stat("Warm hits", status.warmHitRatio === undefined || status.warmHitRatio === null ? "–" : `${(status.warmHitRatio * 100).toFixed(1)}%`, "Runs that met a warm sandbox at once"));
     updateChips(sandboxes);
+    nothing.hidden = list.children.length > 0;
+    nothing.textContent = spec.minSize ? "No sandbox yet." : "No sandbox: the first run will have one made.";
   }
   return { element, update };
 }
@@ -163,6 +167,8 @@ export function makePoolsView() {
   const cardBox = h("div", { class: "cards" });
   const eventList = h("ul", { class: "events" });
   let due = false;
+  let lost = false; // the service says nothing at present
+  let listed = false; // pools have come once
 
   function draw() {
     due = false;
@@ -181,8 +187,10 @@ export function makePoolsView() {
       }
       cards.get(name).update(pool, [...sandboxes.values()].filter((s) => s.spec?.pool === name));
     }
+    cardBox.classList.toggle("stale", lost);
+    if (listed && !lost) note.textContent = names.length ? "" : "There is no pool. One is declared by a manifest (docs/pools.md), or with kubectl.";
     const latest = [...events.values()].sort((a, b) => String(b.lastTimestamp).localeCompare(String(a.lastTimestamp))).slice(0, EVENTS_SHOWN);
-    eventList.replaceChildren(...latest.map(eventRow));
+    eventList.replaceChildren(...(latest.length ? latest.map(eventRow) : [h("li", { class: "hint" }, "Nothing has happened yet.")]));
   }
 
   function changed() {
@@ -192,12 +200,14 @@ export function makePoolsView() {
   }
 
   function failed(error) {
-    if (error) note.textContent = error.status === 404 ? "This service does not tell of its pools." : error.message;
+    lost = Boolean(error);
+    if (error) note.textContent = error.status === 404 ? "This service does not tell of its pools." : `${error.message} What is shown is as it was last.`;
     else note.textContent = "";
+    changed();
   }
 
   const follow = (path, items) => watch(path, { signal: stop.signal, items, changed, failed });
-  follow(POOLS, pools);
+  watch(POOLS, { signal: stop.signal, items: pools, failed, changed: () => ((listed = true), changed()) });
   follow(SANDBOXES, sandboxes);
   follow(EVENTS, events);
   const clock = setInterval(changed, 1000);
@@ -210,7 +220,7 @@ export function makePoolsView() {
       h("div", { class: "pools-columns" },
         cardBox,
         h("section", { class: "card events-card", "aria-labelledby": "events-title" }, h("h2", { id: "events-title" }, "Events"),
-          h("div", { class: "events-box", tabindex: "0", role: "region", "aria-labelledby": "events-title" }, eventList)))),
+          h("div", { class: "events-box", tabindex: "0", role: "region", "aria-label": "Latest events" }, eventList)))),
     close() {
       stop.abort();
       clearInterval(clock);

@@ -3,14 +3,16 @@ import { get, remove } from "./api.js";
 import { makeArtifacts } from "./artifacts.js";
 import { alertUser, announce, h } from "./dom.js";
 import { makeEditor } from "./editor.js";
-import { describe, facts } from "./outcome.js";
+import { mac, showKeys } from "./keys.js";
+import { describe, facts, startOf } from "./outcome.js";
 import { recall, remember } from "./programs.js";
+import { recover } from "./recover.js";
 import { sampleOf, titles } from "./samples.js";
 import { startRun, viewRun } from "./stream.js";
 import { makeTerminal } from "./terminal.js";
 
-const mac = /Mac|iP(hone|ad)/.test(navigator.platform);
 const draftOf = (language) => localStorage.getItem(`paddock.draft.${language}`) ?? sampleOf(language);
+const SILENT_MAX = 5;
 const words = (text) => text.split(/[\s,]+/).filter(Boolean);
 
 // "NAME=value" lines into an object.
@@ -26,7 +28,8 @@ function environment(text) {
 export function makeRunView(goTo) {
   const language = h("select", { id: "language" });
   const pool = h("select", { id: "pool" });
-  const timeout = h("input", { id: "timeout", type: "number", min: "0.1", max: "86400", step: "any", placeholder: "pool's", inputmode: "decimal" });
+  const timeout = h("input", { id: "timeout", type: "number", min: "0.1", max: "86400", step: "any", placeholder: "default", inputmode: "decimal" });
+  const cpuTime = h("input", { id: "cpu-time", type: "number", min: "0.1", max: "86400", step: "any", placeholder: "no limit of its own", inputmode: "decimal" });
   const runButton = h("button", { type: "button", id: "run", class: "primary", onclick: () => run(), "aria-keyshortcuts": mac ? "Meta+Enter" : "Control+Enter" }, "Run ", h("kbd", {}, mac ? "⌘ ⏎" : "Ctrl ⏎"));
   const stopButton = h("button", { type: "button", id: "stop", onclick: () => stop(), disabled: true, title: mac ? "⌘ ." : "Ctrl .", "aria-keyshortcuts": mac ? "Meta+." : "Control+." }, "Stop");
   const editorBox = h("div", { class: "editor", id: "editor" });
@@ -38,26 +41,33 @@ export function makeRunView(goTo) {
   const tty = h("input", { type: "checkbox", id: "tty" });
   const reader = h("input", { type: "checkbox", id: "reader" });
   const eofButton = h("button", { type: "button", class: "quiet", id: "eof", hidden: true, onclick: () => live?.send({ type: "stdin_eof" }) }, "End input");
+  const emptyNote = h("div", { class: "empty", id: "empty" },
+    h("p", {}, "Output appears here as it is printed."),
+    h("p", { class: "hint" }, h("kbd", {}, mac ? "⌘" : "Ctrl"), " ", h("kbd", {}, "Enter"), " runs, ", h("kbd", {}, mac ? "⌘" : "Ctrl"), " ", h("kbd", {}, "."), " stops."));
   const linkButton = h("button", { type: "button", class: "quiet", id: "link", hidden: true, onclick: copyLink }, "Copy link");
   const terminalBox = h("div", { class: "screen", id: "terminal" });
   const artifactsBox = h("section", { class: "files", "aria-label": "Files that the run left" });
   const artifacts = makeArtifacts(artifactsBox);
+  let outputPane;
   const element = h("div", { class: "run" },
+    h("h1", { class: "unseen" }, "Run a program"),
     h("section", { class: "pane", "aria-label": "Program" },
       h("div", { class: "tools" },
         h("label", {}, h("span", { class: "unseen" }, "Language"), language), h("label", {}, h("span", { class: "unseen" }, "Pool"), pool),
-        h("label", { title: "The program is stopped after so many seconds" }, "Seconds", timeout),
+        h("label", { title: "The program is stopped after so many seconds; default: what the pool says" }, "Seconds", timeout),
         h("span", { class: "push" }), h("span", { class: "together" }, stopButton, runButton)),
       editorBox,
       h("details", { class: "more" },
-        h("summary", {}, "Arguments, environment, files"),
+        h("summary", {}, "Arguments, environment, CPU time, files"),
         h("label", {}, "Arguments, separated by spaces", args), h("label", {}, "Environment, a line each", env),
+        h("label", {}, "CPU time at most, in s", cpuTime),
         h("label", {}, "Files to bring back, by patterns", patterns)),
-      h("p", { class: "hint foot", id: "editor-hint" }, "Escape, then Tab leaves the editor.")),
-    h("section", { class: "pane", "aria-label": "Output" },
+      h("p", { class: "hint foot" }, h("span", { id: "editor-hint" }, "Escape, then Tab leaves the editor."),
+        h("button", { type: "button", class: "quiet small", id: "keys", onclick: showKeys, "aria-keyshortcuts": "?" }, "Keyboard"))),
+    outputPane = h("section", { class: "pane", "aria-label": "Output" },
       h("div", { class: "tools" }, phase, details, h("span", { class: "push" }), eofButton, linkButton,
-        h("label", { class: "check", title: "Give the program a terminal of its own" }, tty, "Terminal"),
-        h("label", { class: "check", title: "Let screen readers read the output" }, reader, "Reader")),
+        h("label", { class: "check", title: "Give the program a terminal of its own (a tty), as for curses or prompts that erase" }, tty, "Terminal"),
+        h("label", { class: "check", title: "Let screen readers read the output" }, reader, "Screen reader")),
       terminalBox, artifactsBox));
 
   let editor;
@@ -67,6 +77,7 @@ export function makeRunView(goTo) {
   let id = null; // of the run that is shown
   let mayRun = false;
   let frames = 0; // that the stream has brought
+  let silent = 0; // streams in a row that brought none
   let asked = null; // the request of the run that was started here
   let wanted = null; // language to choose once the list is there
 
@@ -109,6 +120,7 @@ export function makeRunView(goTo) {
     phase.textContent = text;
     phase.dataset.tone = tone;
     details.textContent = more;
+    emptyNote.hidden = true;
   }
 
   function setLive(stream, own) {
@@ -140,7 +152,7 @@ export function makeRunView(goTo) {
         show("Waiting", "plain", frame.position ? `place ${frame.position} in the queue` : "");
         break;
       case "started":
-        show("Running", "busy", frame.start ? `start: ${frame.start}` : "");
+        show("Running", "busy", startOf(frame.start));
         break;
       case "stage":
         show(frame.name === "compile" ? "Compiling" : "Running", "busy");
@@ -174,37 +186,96 @@ export function makeRunView(goTo) {
     announce(`${text}. ${more}`);
   }
 
-  function fail({ detail, title, errors }) {
-    setLive(null, false);
-    show("Refused", "bad");
-    alertUser(errors?.length ? errors.map(({ path, message }) => `${path}: ${message}`).join("; ") : detail ?? title ?? "The run was refused.");
+  const fields = { timeout, cpu_time: cpuTime, args, env, artifacts: patterns };
+
+  // What is wrong with which field is said there, too.
+  function blame(errors = []) {
+    for (const [name, field] of Object.entries(fields)) {
+      const wrong = errors.find(({ path }) => path.split(/[.[]/)[0] === name);
+      if (wrong) {
+        field.setAttribute("aria-invalid", "true");
+        field.closest("details")?.setAttribute("open", "");
+        field.focus();
+      } else field.removeAttribute("aria-invalid");
+    }
   }
 
-  const events = (retry) => ({
+  function fail({ detail, title, errors, status, retry_after: after }) {
+    setLive(null, false);
+    if (mine) setId(null);
+    show(status === 429 || status === 503 ? "Not now" : "Refused", "bad");
+    const why = errors?.length ? errors.map(({ path, message }) => `${path}: ${message}`).join("; ") : detail ?? title ?? "The run was refused.";
+    alertUser(after ? `${why} (try again in ${after} s)` : why);
+    blame(errors);
+  }
+
+  const events = {
     frame(...frame) {
       frames++;
       take(...frame);
     },
     closed(reason) {
       if (!live) return;
-      const nothing = frames === 0;
+      const own = mine;
+      silent = frames ? 0 : silent + 1;
       setLive(null, false);
       if (!reason) return;
-      if (retry && id) return attach(id);
-      if (nothing && !retry) {
-        show("Ready");
-        alertUser("This run is not known here any more.");
-        return setId(null);
-      }
-      show("Connection lost", "bad");
-      alertUser(`The connection ended before the run did: ${reason}.`);
+      if (id) resume();
+      else if (own && frames === 0) notSent();
+      else lost(reason);
     },
-  });
+  };
+
+  function lost(reason) {
+    show("Connection lost", "bad");
+    alertUser(`The connection ended before the run did: ${reason}.`);
+  }
+
+  // The run never began: the service is away, or stopping, or the session has ended.
+  async function notSent() {
+    show("Not sent", "bad");
+    try {
+      await get("/session");
+      alertUser("The service did not take the run. Try again.");
+    } catch (error) {
+      if (error.status !== 401) alertUser(`${error.message} The program was not sent.`);
+    }
+  }
+
+  // The connection went away in the middle, or was not had: what has become of the run?
+  async function resume() {
+    const run = id;
+    if (silent > SILENT_MAX) return lost("the service has the run but does not show it");
+    show("Reconnecting", "busy");
+    if (silent) await new Promise((done) => setTimeout(done, 250 * 2 ** silent));
+    const found = await recover(() => get(`/executions/${encodeURIComponent(run)}`), () => id !== run || live !== null);
+    if (!found) return;
+    if (found.record?.status === "done") return showRecord(found.record);
+    if (found.record) return attach(run);
+    if (found.error.status === 401) return;
+    if (found.error.status !== 404) return lost(found.error.message);
+    show("Ready");
+    alertUser("This run is not known here any more.");
+    setId(null);
+  }
+
+  // The run as it is kept, where there is nothing to follow.
+  function showRecord({ status, cause, result, reason, ...rest }) {
+    const { stdout, stderr, artifacts: files = [] } = result ?? {};
+    terminal.clear();
+    artifacts.clear();
+    if (stdout) terminal.write(stdout);
+    if (stderr) terminal.writeError(stderr);
+    for (const file of files) artifacts.add(file);
+    finish({ ...rest, ...result, status: cause });
+    if (reason) alertUser(reason);
+  }
 
   function request() {
     const body = { code: editor.text(), language: language.value, stdin_open: true, detach: true };
     if (pool.value) body.pool = pool.value;
     if (timeout.value) body.timeout = Number(timeout.value);
+    if (cpuTime.value) body.cpu_time = Number(cpuTime.value);
     if (args.value.trim()) body.args = words(args.value);
     if (env.value.trim()) body.env = environment(env.value);
     if (patterns.value.trim()) body.artifacts = words(patterns.value);
@@ -215,13 +286,15 @@ export function makeRunView(goTo) {
   function run() {
     if (live || !mayRun) return;
     alertUser(null);
+    blame();
     artifacts.clear();
     terminal.clear();
-    id = null;
+    setId(null);
     show("Sending", "busy");
     asked = request();
-    setLive(startRun(asked, events(true)), true);
+    setLive(startRun(asked, events), true);
     announce("Running");
+    outputPane.scrollIntoView({ block: "nearest" });
     terminal.focus();
   }
 
@@ -241,7 +314,7 @@ export function makeRunView(goTo) {
   function attach(other) {
     artifacts.clear();
     terminal.clear();
-    setLive(viewRun(other, events(false)), false);
+    setLive(viewRun(other, events), false);
   }
 
   async function open(other) {
@@ -317,6 +390,7 @@ export function makeRunView(goTo) {
       });
       reader.checked = terminal.isReader();
       setLive(null, false);
+      terminalBox.append(emptyNote);
       if (!mayRun) show("Look only", "plain", "this key may not run programs");
       loadLanguages();
       editor.focus();

@@ -91,12 +91,29 @@ export function axeSource() {
   return require("axe-core").source;
 }
 
-// Serious and critical findings of axe-core, as text. Runs in the page's own world
+// Each step by its name, with a picture of how it ended: NAME-of-the-script-NAME-of-the-step.
+export async function steps(name, page, all) {
+  for (const step of all) {
+    console.log(step.name);
+    await step(page);
+    await page.screenshot({ path: shot(`${name}-${step.name}`) });
+  }
+}
+
+// Have the test do something outside of the browser, and wait until it is done.
+export async function please(what) {
+  const done = new Promise((resolve) => process.stdin.once("data", resolve));
+  process.stdin.resume();
+  console.log(`please ${what}`);
+  await done;
+  process.stdin.pause();
+}
+
+// All findings of axe-core, as text. Runs in the page's own world
 // by the debugger, which the policy does not govern.
 export async function findings(page) {
   await page.evaluate(axeSource() + ";0");
   const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
   return violations
-    .filter(({ impact }) => impact === "serious" || impact === "critical")
     .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html.slice(0, 160) + " " + (node.any[0]?.message ?? "")).join(" | ")}`);
 }

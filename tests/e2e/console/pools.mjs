@@ -36,11 +36,20 @@ await script(async ({ page }) => {
   await page.locator(".event").filter({ hasText: "SandboxDied" }).first().waitFor();
   await page.screenshot({ path: shot("pools-replaced") });
 
-  // A run from another tab is seen as a claim, and in the trace.
-  const busy = fetch(`${url}/execute`, { method: "POST", headers: { "X-API-Key": process.env.PADDOCK_KEY, "Content-Type": "application/json" }, body: JSON.stringify({ code: "import time; time.sleep(4)" }) });
+  // More runs than there may be sandboxes: claims, a queue, growth, and the ratio of warm
+  // hits, each as it happens.
+  const stat = (name) => card.locator(".stat").filter({ has: page.locator("dt", { hasText: name }) }).locator("dd");
+  const ratio = await stat("Warm hits").textContent();
+  const busy = Array.from({ length: 7 }, () => fetch(`${url}/execute`, { method: "POST", headers: { "X-API-Key": process.env.PADDOCK_KEY, "Content-Type": "application/json" }, body: JSON.stringify({ code: "import time; time.sleep(6)" }) }));
   await card.locator(".chip[data-phase=Claimed]").first().waitFor();
+  await stat("Queue").filter({ hasText: /^[1-9]/ }).waitFor();
+  await page.screenshot({ path: shot("pools-queue") });
+  await card.locator(".chip[data-phase=Claimed]").nth(3).waitFor();
+  await page.locator(".event").filter({ hasText: "ScaledUp" }).first().waitFor();
   await page.screenshot({ path: shot("pools-claimed") });
-  assert.equal((await busy).status, 200);
+  for (const answer of await Promise.all(busy)) assert.equal(answer.status, 200);
+  await stat("Queue").filter({ hasText: /^0$/ }).waitFor();
+  await page.waitForFunction((old) => [...document.querySelectorAll("[data-pool=default] .stat")].find((one) => one.textContent.startsWith("Warm hits")).textContent !== `Warm hits${old}`, ratio);
   await page.emulateMedia({ colorScheme: "dark" });
   assert.deepEqual(await findings(page), []);
   await page.screenshot({ path: shot("pools-dark") });

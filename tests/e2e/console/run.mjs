@@ -1,5 +1,5 @@
 // Programs, as a person at the console runs them.
-import { assert, findings, logIn, output, script, setProgram, shot, url, waitOutput, waitPhase } from "./lib.mjs";
+import { assert, findings, logIn, output, script, setProgram, shot, steps, url, waitOutput, waitPhase } from "./lib.mjs";
 
 const slowly = `import time
 for n in range(1, 5):
@@ -124,7 +124,7 @@ async function aReloadFollowsWhatStillRuns(page) {
 async function mistakesAreSentences(page) {
   await setProgram(page, "raise SystemExit(3)");
   await page.keyboard.press("Control+Enter");
-  await waitPhase(page, "It exited with 3");
+  await waitPhase(page, "Exited with 3");
   await page.getByLabel("Seconds").fill("99999");
   await page.keyboard.press("Control+Enter");
   await page.locator("#alert").filter({ hasText: "timeout" }).waitFor();
@@ -137,19 +137,89 @@ async function historyReplays(page) {
   await page.locator("tbody tr").nth(5).waitFor();
   assert.deepEqual(await findings(page), []);
   await page.screenshot({ path: shot("history") });
-  const row = page.locator("tbody tr").filter({ hasText: "struct, zlib" });
+  const row = page.locator("tbody tr").filter({ hasText: "def chunk" });
   await row.getByRole("link").first().click();
   await waitOutput(page, "drawn");
   await page.getByAltText("The file picture.png").waitFor();
 }
 
+async function nothingYet(page) {
+  await page.locator("#empty").filter({ hasText: "Output appears here" }).waitFor();
+  assert.equal(await page.getByRole("button", { name: "Copy link" }).isVisible(), false);
+}
+
+async function languageAndLimitsAreChosen(page) {
+  await page.getByLabel("Language").selectOption("bash");
+  await page.getByLabel("Pool").selectOption("default");
+  await page.getByLabel("Seconds").fill("1.5");
+  await page.getByText("Arguments, environment").click();
+  await page.getByLabel("Arguments, separated").fill("one two");
+  await page.getByLabel("Environment").fill("GREETING=moin moin");
+  await setProgram(page, 'echo "$# $2 $GREETING"\nwhile :; do :; done\n');
+  await page.keyboard.press("Control+Enter");
+  await waitOutput(page, "2 two moin moin");
+  await waitPhase(page, "Stopped: its time was up");
+  await page.getByLabel("Seconds").fill("");
+  await page.getByLabel("CPU time").fill("0.5");
+  await page.keyboard.press("Control+Enter");
+  await waitPhase(page, "Stopped: it used up its CPU time");
+  assert.deepEqual(await findings(page), []);
+  for (const name of ["CPU time", "Arguments, separated", "Environment"]) await page.getByLabel(name).fill("");
+  await page.getByText("Arguments, environment").click();
+  await page.getByLabel("Pool").selectOption("");
+  await page.getByLabel("Language").selectOption("python");
+}
+
+// Two more tabs see what the first one runs, from its start; one of them ends it for all.
+async function severalTabsWatchOneRun(page) {
+  await setProgram(page, 'import time\nfor n in range(1, 200):\n    print("line", n, flush=True)\n    time.sleep(0.3)\n');
+  await page.keyboard.press("Control+Enter");
+  await waitOutput(page, "line 3");
+  const others = [];
+  for (let i = 0; i < 2; i++) {
+    const other = await page.context().newPage();
+    await other.goto(page.url());
+    await waitOutput(other, "line 1\n");
+    others.push(other);
+  }
+  const seen = (await output(page)).split("\n").length;
+  for (const tab of [page, ...others]) await waitOutput(tab, `line ${seen + 3}`);
+  await others[1].screenshot({ path: shot("run-other-tab") });
+  await others[0].getByRole("button", { name: "Stop" }).click();
+  for (const tab of [page, ...others]) await waitPhase(tab, "Stopped");
+  assert.equal(await output(others[0]), await output(page));
+  assert.equal(await output(others[1]), await output(page));
+  for (const other of others) await other.close();
+}
+
+// More lines than the terminal keeps; the page answers while they come.
+async function muchOutputIsShown(page) {
+  await setProgram(page, 'for n in range(60_000):\n    print(n, "x" * 8)\n');
+  await page.keyboard.press("Control+Enter");
+  await waitOutput(page, "59999 xxxxxxxx");
+  await waitPhase(page, "Finished");
+}
+
+async function theKeysAreShown(page) {
+  await page.getByRole("button", { name: "Keyboard" }).click();
+  const dialog = page.getByRole("dialog", { name: "Keyboard" });
+  await dialog.filter({ hasText: "Leave the editor" }).waitFor();
+  assert.deepEqual(await findings(page), []);
+  await page.screenshot({ path: shot("keys") });
+  await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "hidden" });
+  await page.locator("#run").focus();
+  await page.keyboard.press("?");
+  await dialog.waitFor();
+  await page.keyboard.press("Enter");
+  await dialog.waitFor({ state: "hidden" });
+}
+
 await script(async ({ page, expected }) => {
   await logIn(page);
-  for (const step of [linesComeOneByOne, anInputIsAnswered, aLoopIsStopped, anInterruptReachesTheProgram, aTerminalOfItsOwn,
-    filesAreShown, aReloadReplays, aReloadFollowsWhatStillRuns, mistakesAreSentences, historyReplays]) {
-    console.log(step.name);
-    await step(page);
-  }
+  await steps("run", page, [nothingYet, linesComeOneByOne, anInputIsAnswered, aLoopIsStopped, anInterruptReachesTheProgram, aTerminalOfItsOwn,
+    languageAndLimitsAreChosen, filesAreShown, aReloadReplays, aReloadFollowsWhatStillRuns, severalTabsWatchOneRun, muchOutputIsShown,
+    mistakesAreSentences, historyReplays, theKeysAreShown]);
   expected.push(/status of 404/, /response code: 404/);
   await page.goto(`${url}/#/run/run_0000000000000000`);
   await page.locator("#alert").filter({ hasText: "not known" }).waitFor();

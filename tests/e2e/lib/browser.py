@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 
 from lib.service import KEY, ROOT
 
@@ -27,8 +28,9 @@ def missing():
     return None
 
 
-def run_script(name, service, timeout=240, **given):
-    """Run a script to its end; what it printed. It fails by its exit status."""
+def run_script(name, service, timeout=180, do=None, **given):
+    """Run a script to its end; what it printed. It fails by its exit status. What it
+    asks for ("please NAME") is done by do[NAME]()."""
     os.makedirs(SCREENSHOTS, exist_ok=True)
     profile = tempfile.mkdtemp(prefix="paddock-chromium-")
     env = dict(os.environ, PADDOCK_URL="http://127.0.0.1:%d" % service.port, PADDOCK_KEY=KEY,
@@ -36,11 +38,33 @@ def run_script(name, service, timeout=240, **given):
                PADDOCK_PACKAGES=PACKAGES, PADDOCK_CHROMIUM=shutil.which("chromium"),
                PADDOCK_GIVEN=json.dumps(given))
     try:
-        done = subprocess.run(["node", os.path.join(HERE, "console", name + ".mjs")], env=env,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=timeout)
+        status, printed = _serve(["node", os.path.join(HERE, "console", name + ".mjs")], env,
+                                 timeout, do or {})
     finally:
         shutil.rmtree(profile, ignore_errors=True)
-    if done.returncode != 0:
-        raise AssertionError("%s.mjs:\n%s" % (name, done.stdout[-6000:]))
-    return done.stdout
+    if status != 0:
+        raise AssertionError("%s.mjs:\n%s" % (name, printed[-6000:]))
+    return printed
+
+
+def _serve(command, env, timeout, do):
+    """Run it, and do what it asks for; its status and what it printed."""
+    printed = []
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True) as script:
+        watch = threading.Timer(timeout, script.kill)
+        watch.start()
+        try:
+            for line in script.stdout:
+                printed.append(line)
+                if line.startswith("please "):
+                    do[line.split()[1]]()
+                    script.stdin.write("done\n")
+                    script.stdin.flush()
+            return script.wait(), "".join(printed)
+        except BaseException:
+            script.kill()
+            print("".join(printed)[-6000:])
+            raise
+        finally:
+            watch.cancel()
