@@ -223,7 +223,7 @@ static void record_stream(struct pd_book *book, const struct pd_execution *execu
                           const struct pd_execution_end *end)
 {
     const struct pd_request *request = pd_execution_request(execution);
-    pd_autobuf struct pd_buf events;
+    pd_autobuf struct pd_buf events = {0};
 
     if (!end->result)
         return; /* refused: nothing ran */

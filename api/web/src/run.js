@@ -200,12 +200,13 @@ export function makeRunView(goTo) {
     }
   }
 
-  function fail({ detail, title, errors, status, retry_after: after }) {
+  function fail({ detail, title, errors, status }) {
+    const own = mine;
     setLive(null, false);
-    if (mine) setId(null);
+    if (own) setId(null);
     show(status === 429 || status === 503 ? "Not now" : "Refused", "bad");
     const why = errors?.length ? errors.map(({ path, message }) => `${path}: ${message}`).join("; ") : detail ?? title ?? "The run was refused.";
-    alertUser(after ? `${why} (try again in ${after} s)` : why);
+    alertUser(why);
     blame(errors);
   }
 
