@@ -237,7 +237,7 @@ export function makeRunView(goTo) {
     show("Not sent", "bad");
     try {
       await get("/session");
-      alertUser("The service did not take the run. Try again.");
+      alertUser("The service did not take the run: it has too much to do, or the rate of this key is used up. Try again in a moment.");
     } catch (error) {
       if (error.status !== 401) alertUser(`${error.message} The program was not sent.`);
     }

@@ -42,11 +42,12 @@ async function tooMany(page) {
   await page.keyboard.press("Control+Enter");
   await waitPhase(page, "Finished");
   await page.keyboard.press("Control+Enter");
-  await waitPhase(page, "Not now");
-  await alert(page, "rate");
+  await waitPhase(page, "Not sent"); // a browser does not tell a page how an upgrade was refused
+  await alert(page, "the rate of this key is used up");
 }
 
-await script(async ({ page }) => {
+await script(async ({ page, expected }) => {
+  expected.push(/response code: 429/);
   await logInBy(page, key);
   await steps("refused", page, [aWrongField, noPlaceInTheQueue, tooMany]);
 });
