@@ -34,6 +34,28 @@ def packages_of(paths):
     return set(found.values())
 
 
+def licences(name):
+    """(declared, found) of a Debian package, by its copyright file: what `Files: *` says and
+    everything that is named at all. Where the file is prose nothing is guessed: declared is
+    the file, found are the common licences it refers to."""
+    try:
+        with open("/usr/share/doc/%s/copyright" % name, errors="replace") as file:
+            text = file.read()
+    except OSError:
+        raise SystemExit("sbom: %s has no copyright file" % name)
+    found = set(re.findall(r"(?m)^License: *(\S.*?) *$", text))
+    main = re.search(r"(?ms)^Files: *\*\s*$(.*?)^License: *(\S[^\n]*?) *$", text)
+    if main and "\n\n" not in main.group(1):
+        return {main.group(2)}, found
+    if not found:
+        found = set(re.findall(r"/usr/share/common-licenses/([A-Z][\w.-]*\w)", text))
+    return {"as in /usr/share/doc/%s/copyright" % name}, found
+
+
+def named(names):
+    return [{"license": {"name": name}} for name in sorted(names)]
+
+
 def debian(program):
     packages = packages_of(re.findall(r"=> (/\S+)", output("ldd", program)))
     if output("dpkg-query", "-W", "musl-dev"):
@@ -43,7 +65,9 @@ def debian(program):
             "dpkg-query", "-W", "-f", "${Version}|${source:Package}|${Architecture}", package).split("|")
         name = package.split(":")[0]
         purl = "pkg:deb/debian/%s@%s?arch=%s" % (name, urllib.parse.quote(version, safe=".-"), architecture)
+        declared, found = licences(name)
         yield {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl,
+               "licenses": named(declared), "evidence": {"licenses": named(found)},
                "properties": [{"name": "debian:source", "value": source},
                               {"name": "debian:copyright", "value": "/usr/share/doc/%s/copyright" % name}]}
 
@@ -60,8 +84,9 @@ def npm(lock):
         purl = "pkg:npm/%s@%s" % (urllib.parse.quote(name, safe="/"), about["version"])
         component = {"type": "library", "bom-ref": purl + "#" + path, "name": name, "version": about["version"],
                      "purl": purl, "scope": "excluded" if about.get("dev") else "required"}
-        if about.get("license"):
-            component["licenses"] = [{"license": {"name": about["license"]}}]
+        if not about.get("license"):
+            raise SystemExit("sbom: the lock file names no licence of %s" % name)
+        component["licenses"] = named([about["license"]])
         yield component
 
 

@@ -106,6 +106,12 @@ class Sbom(unittest.TestCase):
                                        stdout=subprocess.PIPE, text=True).stdout
             self.assertEqual(names[name]["version"], installed or names[name]["version"])
             self.assertTrue(names[name]["purl"].startswith("pkg:deb/debian/%s@" % name))
+        for part in found["components"]:
+            self.assertTrue(part["licenses"], part)
+            self.assertTrue(all(entry["license"]["name"] for entry in part["licenses"]), part)
+        self.assertEqual([e["license"]["name"] for e in names["libuv1"]["licenses"]], ["Expat"])
+        self.assertEqual([e["license"]["name"] for e in names["libssl3"]["licenses"]], ["Apache-2.0"])
+        self.assertIn("curl", [e["license"]["name"] for e in names["libcurl4"]["evidence"]["licenses"]])
         if os.path.exists(os.path.join(ROOT, "api/web/package-lock.json")):
             self.assertTrue([ref for ref in refs if ref.startswith("pkg:npm/")])
 
