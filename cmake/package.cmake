@@ -21,7 +21,16 @@ install(FILES conf/apparmor-paddock-sandbox
   DESTINATION /etc/apparmor.d RENAME paddock-sandbox)
 install(FILES README.md LICENSE CHANGELOG.md DEPLOYMENT.md SECURITY.md
   DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
+install(FILES deploy/debian/copyright DESTINATION ${CMAKE_INSTALL_DOCDIR})
+add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/changelog.gz
+  COMMAND sh -c "gzip -9n < ${PROJECT_SOURCE_DIR}/deploy/debian/changelog > changelog.gz"
+  DEPENDS deploy/debian/changelog WORKING_DIRECTORY ${CMAKE_BINARY_DIR} VERBATIM)
+add_custom_target(changelog ALL DEPENDS ${CMAKE_BINARY_DIR}/changelog.gz)
+install(FILES ${CMAKE_BINARY_DIR}/changelog.gz DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES ${CMAKE_BINARY_DIR}/web/licenses.txt.gz DESTINATION ${CMAKE_INSTALL_DOCDIR}
+  RENAME console-licenses.txt.gz)
+install(FILES deploy/debian/lintian-overrides
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/lintian/overrides RENAME paddock)
 install(DIRECTORY docs deploy/observability DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES conf/pools.d/node.yaml DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 
@@ -31,7 +40,7 @@ set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
 set(CPACK_PACKAGE_VENDOR paddock)
 set(CPACK_PACKAGE_CONTACT "paddock <root@localhost>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "runs code that you do not trust, in warm sandboxes")
-set(CPACK_PACKAGE_DESCRIPTION "Keeps pools of warm sandboxes (containers) and answers an HTTP API that runs programs\nin them, each in a cell of its own.")
+set(CPACK_PACKAGE_DESCRIPTION "Keeps pools of warm sandboxes (containers) and answers an HTTP API that\nruns programs in them, each in a cell of its own.")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)

@@ -58,8 +58,9 @@ def named(names):
 
 def debian(program):
     packages = packages_of(re.findall(r"=> (/\S+)", output("ldd", program)))
-    if output("dpkg-query", "-W", "musl-dev"):
-        packages.add("musl-dev")  # the agent inside the program is linked with it, statically
+    for package in ("musl-dev", "libbearssl-dev"):  # the agents inside are linked with them, statically
+        if output("dpkg-query", "-W", package):
+            packages.add(package)
     for package in sorted(packages):
         version, source, architecture = output(
             "dpkg-query", "-W", "-f", "${Version}|${source:Package}|${Architecture}", package).split("|")

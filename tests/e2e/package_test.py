@@ -143,8 +143,45 @@ class Deb(unittest.TestCase):
         self.docker("exec", "-d", name, "sh", "-c", "exec paddock serve --listen 127.0.0.1:%d "
                     "--kube-listen off >/log 2>&1" % port)
         self.run_a_program(name, port)
-        self.docker("exec", name, "sh", "-c", "dpkg --purge paddock && ! ls /usr/bin/paddock /etc/paddock/default.yaml "
-                    "2>/dev/null")
+        self.upgrade_remove_purge(name, package)
+
+    def upgrade_remove_purge(self, name, package):
+        """What an operator changed outlives an upgrade and a removal, and nothing outlives a purge."""
+        def there(*paths):
+            return self.docker("exec", name, "sh", "-c", "ls -d %s 2>/dev/null || true" % " ".join(paths)).split()
+        mine = ["/etc/paddock/default.yaml", "/etc/paddock/pools.d/mine.yaml", "/var/lib/paddock/instance"]
+        self.docker("exec", name, "sh", "-c", "echo '# mine' >> /etc/paddock/default.yaml; "
+                    "touch /etc/paddock/pools.d/mine.yaml; chown -R paddock: /var/lib/paddock")
+        before = self.docker("exec", name, "sh", "-c", "id -u paddock; cat /etc/paddock/default.yaml")
+        self.docker("exec", name, "sh", "-c", "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --reinstall "
+                    "--no-install-recommends /deb/" + package)
+        self.assertEqual(self.docker("exec", name, "sh", "-c", "id -u paddock; cat /etc/paddock/default.yaml"), before)
+        self.assertIn("# mine", before)
+        self.docker("exec", name, "dpkg", "--remove", "paddock")
+        self.assertEqual(there("/usr/bin/paddock", *mine), mine)
+        self.docker("exec", name, "dpkg", "--purge", "paddock")
+        self.assertEqual(there("/usr/bin/paddock", "/etc/paddock/default.yaml", "/etc/apparmor.d/paddock-sandbox",
+                               "/var/lib/paddock"), [])
+        self.assertEqual(self.docker("exec", name, "sh", "-c", "getent passwd paddock || true"), "")
+
+    def test_lintian_finds_nothing(self):
+        if is_sanitized():
+            print("     not done again: a package of a release is what is looked at")
+            return
+        if not shutil.which("lintian"):
+            raise unittest.SkipTest("lintian is not installed")
+        with tempfile.TemporaryDirectory() as folder:
+            package = self.build(folder)
+            user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
+            os.chmod(folder, 0o755)
+            done = subprocess.run(user + ["lintian", "--allow-root", os.path.join(folder, package)], text=True, timeout=300,
+                                  env=dict(os.environ, HOME="/tmp"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            found = [line for line in done.stdout.splitlines() if re.match("[EWF]: ", line)]
+            self.assertEqual((done.returncode, found), (0, []), done.stdout)
+            version = subprocess.run(["dpkg-deb", "-f", os.path.join(folder, package), "Version"], text=True,
+                                     stdout=subprocess.PIPE, timeout=60).stdout.strip()
+            with open(os.path.join(ROOT, "deploy", "debian", "changelog")) as file:
+                self.assertTrue(file.readline().startswith("paddock (%s)" % version))
 
     def run_a_program(self, name, port):
         probe = lambda what: subprocess.run(
