@@ -44,6 +44,7 @@ struct pd_api {
     char *host_names;
     int streams_looks; /* while nothing but streams was left */
     uv_timer_t soon;   /* tells of a drain that had nothing to wait for */
+    bool runs_nothing;
     bool closing;      /* no drain is told of any more */
     void (*drained)(void *arg);
     void *drained_arg;
@@ -73,6 +74,15 @@ static const struct pd_route routes[] = {
     {PD_METHOD_GET, "/openapi.json", PD_SCOPE_OPEN, pd_openapi_handle},
     {PD_METHOD_GET, "/docs", PD_SCOPE_OPEN, pd_docs_handle},
     {PD_METHOD_GET, "/docs/{}", PD_SCOPE_OPEN, pd_docs_file_handle},
+    {.path = NULL},
+};
+
+/* Of `paddock controller`, beside kubectl's. */
+static const struct pd_route controller_routes[] = {
+    {PD_METHOD_GET, "/health", PD_SCOPE_OPEN, pd_health_handle},
+    {PD_METHOD_GET, "/livez", PD_SCOPE_OPEN, pd_livez_handle},
+    {PD_METHOD_GET, "/readyz", PD_SCOPE_OPEN, pd_readyz_handle},
+    {PD_METHOD_GET, "/metrics", PD_SCOPE_READ, pd_metrics_handle},
     {.path = NULL},
 };
 
@@ -130,13 +140,13 @@ static void on_request(void *arg, struct pd_exchange *exchange)
     char allow[PD_ALLOW_BYTES];
     char line[PD_ALLOW_BYTES + 16];
 
-    if (pd_web_serve(api->context.web, exchange))
+    if (!api->runs_nothing && pd_web_serve(api->context.web, exchange))
         return;
     if (pd_kube_owns(pd_exchange_path(exchange))) {
         handle_kube(api, exchange);
         return;
     }
-    switch (pd_route_find(routes, pd_exchange_method(exchange), pd_exchange_path(exchange), &route,
+    switch (pd_route_find(api->runs_nothing ? controller_routes : routes, pd_exchange_method(exchange), pd_exchange_path(exchange), &route,
                           allow)) {
     case PD_ROUTE_FOUND:
         handle(api, exchange, route);
@@ -149,7 +159,11 @@ static void on_request(void *arg, struct pd_exchange *exchange)
         problem(exchange, 405, "this resource has other methods; see Allow", allow);
         break;
     case PD_ROUTE_NO_PATH:
-        problem(exchange, 404, "there is nothing here", NULL);
+        problem(exchange, 404,
+                api->runs_nothing ? "there is nothing here: this is paddock controller, which runs "
+                                    "nothing; ask a paddock api"
+                                  : "there is nothing here",
+                NULL);
         break;
     }
 }
@@ -295,6 +309,7 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
         api->machine[0] = '\0';
     api->host_names = config->host_names ? pd_strdup(config->host_names) : NULL;
     api->execute_schema = schema;
+    api->runs_nothing = config->runs_nothing;
     api->context = (struct pd_api_context){
         .store = config->store,
         .languages = config->languages,

@@ -40,6 +40,7 @@ struct pd_api_config {
     enum pd_provider_kind default_provider; /* of pools that name none */
     struct pd_records *records; /* api/records.h; outlives the API; NULL: nothing is kept */
     struct pd_ledger *ledger;   /* api/ledger.h; likewise; with records */
+    bool runs_nothing; /* only /health, /livez, /readyz, /metrics and kubectl's are there */
     struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
     const struct pd_server_limits *limits; /* api/server.h; NULL: the defaults */
     const struct pd_dispatch_links *links; /* api/dispatch.h; NULL: the real ones */

@@ -17,6 +17,8 @@
 
 static const struct pd_command commands[] = {
     {"serve", pd_serve_main, "keep the pools and answer the API"},
+    {"controller", pd_serve_main, "lead: make and collect the sandboxes of several `api`s"},
+    {"api", pd_serve_main, "answer the API; somebody else leads"},
     {"check", pd_check_main, "print a configuration file in canonical form, or its problems"},
     {"run", pd_run_main, "run one program, and exit as it did"},
     {"get", pd_get_main, "show pools, sandboxes or events"},

@@ -10,13 +10,13 @@
 #include "common/mem.h"
 
 #define DEFAULT_LISTEN "127.0.0.1:8000"
+#define CONTROLLER_LISTEN "127.0.0.1:8001" /* beside an API on the same machine */
 #define DEFAULT_KUBE_LISTEN "127.0.0.1:8443"
 #define SYSTEM_CONFIG "/etc/paddock/default.yaml"
 
-const char pd_options_help[] =
-    "usage: paddock serve [docker|ecs] [flags]\n"
-    "\n"
-    "  --listen ADDR:PORT   where the API answers (PADDOCK_LISTEN; 127.0.0.1:8000)\n"
+static const char common_help[] =
+    "  --listen ADDR:PORT   where the API answers (PADDOCK_LISTEN; 127.0.0.1:8000,\n"
+    "                       controller: 127.0.0.1:8001)\n"
     "  --kube-listen ADDR:PORT  where kubectl connects, by TLS; off: nowhere\n"
     "                       (PADDOCK_KUBE_LISTEN; 127.0.0.1:8443)\n"
     "  --host-names NAMES   names besides localhost by which browsers may reach the API, separated\n"
@@ -35,6 +35,29 @@ const char pd_options_help[] =
     "and key, for replicas to share; without it there is one of our own.\n"
     "REDIS_URL (redis://, rediss:// with REDIS_CA_FILE, unix://) brings pools from there.\n"
     "SIGTERM and SIGINT drain and stop, SIGHUP reads the files again.\n";
+
+static const char *const intros[] = {
+    [PD_REPLICA_ALL] =
+        "usage: paddock serve [docker|ecs] [flags]\n\n"
+        "Keeps the pools and runs code. With REDIS_URL as one of several replicas, of which\n"
+        "one leads.\n\n",
+    [PD_REPLICA_LEADS] =
+        "usage: paddock controller [docker|ecs] [flags]\n\n"
+        "Stands for election among those on one Redis and engine; the one that leads reads\n"
+        "its files for all, makes the sandboxes that the others wish for, and collects what\n"
+        "the dead left. Runs nothing: answers /health, /livez, /readyz, /metrics and kubectl.\n"
+        "Needs REDIS_URL.\n\n",
+    [PD_REPLICA_OWNS] =
+        "usage: paddock api [docker|ecs] [flags]\n\n"
+        "Answers the API and runs code in sandboxes of its own, which whoever leads (paddock\n"
+        "controller, or serve) makes for it. Never leads, and reads no manifests: it has the\n"
+        "pools of the one that leads. Needs REDIS_URL.\n\n",
+};
+
+void pd_options_help(FILE *out, enum pd_replica_part part)
+{
+    fprintf(out, "%s%s", intros[part], common_help);
+}
 
 int pd_listen_parse(const char *text, char **ret_address, int *ret_port, struct pd_err *err)
 {
@@ -162,16 +185,28 @@ static int parse_kube_listen(const char *flag, struct pd_options *o, struct pd_e
     return pd_listen_parse(text ? text : DEFAULT_KUBE_LISTEN, &o->kube_address, &o->kube_port, err);
 }
 
+static enum pd_replica_part part_of(const char *command)
+{
+    return strcmp(command, "controller") == 0 ? PD_REPLICA_LEADS
+           : strcmp(command, "api") == 0      ? PD_REPLICA_OWNS
+                                              : PD_REPLICA_ALL;
+}
+
+static const char *default_listen(enum pd_replica_part part)
+{
+    return part == PD_REPLICA_LEADS ? CONTROLLER_LISTEN : DEFAULT_LISTEN;
+}
+
 int pd_options_parse(int argc, char **argv, struct pd_options *ret_options, struct pd_err *err)
 {
     struct pd_options *o = ret_options;
     struct flags flags = {.help = false};
     const char *level, *pools_dir;
 
-    *o = (struct pd_options){.log_level = PD_LOG_INFO};
+    *o = (struct pd_options){.log_level = PD_LOG_INFO, .part = part_of(argv[0])};
     if (parse_flags(argc, argv, &flags, err) < 0 ||
         parse_provider(choose(flags.provider, "SANDBOX_PROVIDER", "docker"), &o->provider, err) < 0 ||
-        pd_listen_parse(choose(flags.listen, "PADDOCK_LISTEN", DEFAULT_LISTEN), &o->address,
+        pd_listen_parse(choose(flags.listen, "PADDOCK_LISTEN", default_listen(o->part)), &o->address,
                         &o->port, err) < 0 ||
         parse_kube_listen(flags.kube_listen, o, err) < 0)
         return PD_INVALID;

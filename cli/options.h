@@ -1,15 +1,19 @@
-/* What `paddock serve` is told: by flags, else the environment, else defaults. */
+/* What `paddock serve`, `controller` and `api` are told: by flags, else the environment, else defaults. */
 #ifndef PD_CLI_OPTIONS_H
 #define PD_CLI_OPTIONS_H
+
+#include <stdio.h>
 
 #include "common/err.h"
 #include "common/log.h"
 #include "common/pool.h"
+#include "controller/replica.h"
 
 struct pd_options {
+    enum pd_replica_part part;      /* by the command */
     enum pd_provider_kind provider; /* argument, SANDBOX_PROVIDER, docker */
     char *address;                  /* --listen, PADDOCK_LISTEN, 127.0.0.1; without brackets */
-    int port;                       /* likewise, 8000; 0: any free one */
+    int port;                       /* likewise, 8000, of a controller 8001; 0: any free one */
     char *kube_address;             /* --kube-listen, PADDOCK_KUBE_LISTEN, 127.0.0.1; NULL: off */
     int kube_port;                  /* likewise, 8443; 0: any free one */
     bool kube_is_default;           /* nobody asked for it: it may be missing */
@@ -32,9 +36,9 @@ struct pd_options {
     bool help;                      /* --help was among the flags */
 };
 
-extern const char pd_options_help[];
+void pd_options_help(FILE *out, enum pd_replica_part part);
 
-/* argv[0] is "serve". PD_INVALID says what is wrong. Free the result either way. */
+/* argv[0] is "serve", "controller" or "api". PD_INVALID says what is wrong. Free the result either way. */
 int pd_options_parse(int argc, char **argv, struct pd_options *ret_options, struct pd_err *err);
 void pd_options_fini(struct pd_options *options);
 

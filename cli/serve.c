@@ -56,6 +56,8 @@ static void stop_step(void *arg)
 
     if (service->api)
         pd_api_close(PD_STEAL(service->api), stop_step, service);
+    else if (service->declared)
+        pd_declared_close(PD_STEAL(service->declared), stop_step, service);
     else if (service->controller) {
         if (service->below)
             pd_provider_shared_withdraw(service->docker);
@@ -70,6 +72,8 @@ static void stop_step(void *arg)
         pd_source_redis_close(PD_STEAL(service->source_redis), stop_step, service);
     else if (service->sources)
         pd_sources_close(PD_STEAL(service->sources), stop_step, service);
+    else if (service->files)
+        pd_store_close(PD_STEAL(service->files), stop_step, service);
     else if (service->ledger) {
         struct pd_ledger *ledger = PD_STEAL(service->ledger);
         ledger->ops->close(ledger, stop_step, service);
@@ -134,7 +138,8 @@ static void on_reload_signal(uv_signal_t *handle, int signo)
     if (service->stage != SERVING)
         return;
     pd_log(PD_LOG_INFO, "serve", "SIGHUP: reading the files again", NULL);
-    pd_sources_reload(service->sources);
+    if (service->sources)
+        pd_sources_reload(service->sources);
     if (service->source_redis)
         pd_source_redis_reload(service->source_redis);
     pd_keys_reload(service->keys);
@@ -205,14 +210,20 @@ int pd_serve_main(int argc, char **argv)
     struct pd_err err;
 
     if (pd_options_parse(argc, argv, &service.options, &err) < 0) {
-        fprintf(stderr, "paddock serve: %s\n\n%s", err.msg, pd_options_help);
+        fprintf(stderr, "paddock %s: %s\n\n", argv[0], err.msg);
+        pd_options_help(stderr, service.options.part);
         pd_options_fini(&service.options);
         return 2;
     }
     if (service.options.help) {
-        fputs(pd_options_help, stdout);
+        pd_options_help(stdout, service.options.part);
         pd_options_fini(&service.options);
         return 0;
+    }
+    if (pd_service_check(&service, &err) < 0) {
+        fprintf(stderr, "paddock %s: %s\n", argv[0], err.msg);
+        pd_options_fini(&service.options);
+        return 2;
     }
     pd_log_level_set(service.options.log_level);
     pd_log_format_set(service.options.log_format);

@@ -21,6 +21,17 @@
 
 #define LANGUAGES_BYTES_MAX (256u * 1024)
 
+int pd_service_check(const struct service *service, struct pd_err *err)
+{
+    if (service->options.part == PD_REPLICA_ALL || pd_redis_env_is_set())
+        return 0;
+    return pd_err_set(err, PD_INVALID,
+                      "%s through Redis: set REDIS_URL, or run paddock serve, "
+                      "which does everything in one process",
+                      service->options.part == PD_REPLICA_LEADS ? "it leads other processes"
+                                                                : "another process leads it");
+}
+
 void pd_service_open_metrics(struct service *service)
 {
     service->metrics = pd_metrics_new();
@@ -90,6 +101,8 @@ static int open_records(struct service *service, struct pd_err *err)
 {
     struct pd_records_config config = {.db = service->db};
 
+    if (service->options.part == PD_REPLICA_LEADS) /* it runs nothing */
+        return 0;
     if (pd_records_env(&config, err) < 0)
         return err->kind;
     service->records = pd_records_new(&config);
@@ -102,7 +115,7 @@ static int open_shipper(struct service *service, struct pd_err *err)
     struct pd_shipper_config config = {
         .loop = &service->loop, .records = service->records, .url = url};
 
-    if (!url || !*url)
+    if (!url || !*url || !service->records)
         return 0;
     if (pd_records_env_age("PADDOCK_DATABASE_AGE", 0, &config.age_ms, err) < 0)
         return err->kind;
@@ -157,14 +170,15 @@ static int open_sources(struct service *service, struct pd_err *err)
 {
     const struct pd_sources_config config = {
         .loop = &service->loop,
-        .store = service->store,
+        .store = service->files ? service->files : service->store,
         .config = service->options.config,
         .pools_dir = service->options.pools_dir,
         .default_provider = service->options.provider,
         .db = service->db,
     };
 
-    if (pd_sources_open(&config, &service->sources, err) < 0)
+    if (service->options.part != PD_REPLICA_OWNS &&
+        pd_sources_open(&config, &service->sources, err) < 0)
         return err->kind;
     return open_source_redis(service, err);
 }
@@ -173,10 +187,12 @@ static bool is_healthy(void *arg, const char **ret_sentence)
 {
     struct service *service = arg;
 
-    if (service->controller)
-        return pd_controller_is_healthy(service->controller, ret_sentence);
-    *ret_sentence = "paddock is starting or stopping";
-    return false;
+    if (!service->controller) {
+        *ret_sentence = "paddock is starting or stopping";
+        return false;
+    }
+    return pd_controller_is_healthy(service->controller, ret_sentence) &&
+           (!service->below || pd_provider_shared_is_ready(service->docker, ret_sentence));
 }
 
 /* Pools made by the API come first: what they own, files do not take away. */
@@ -214,6 +230,22 @@ static int open_guest(void *arg, const char *instance, struct pd_provider **ret_
     return pd_provider_docker_new(&service->loop, &docker, ret_provider, err);
 }
 
+/* Then the files of the one that leads count. */
+static int open_declared(struct service *service, struct pd_err *err)
+{
+    const struct pd_declared_config config = {
+        .loop = &service->loop,
+        .store = service->store,
+        .files = service->files,
+        .sources = service->sources,
+        .redis = service->redis,
+        .shared = service->docker,
+        .default_provider = service->options.provider,
+    };
+
+    return service->below ? pd_declared_open(&config, &service->declared, err) : 0;
+}
+
 /* With Redis the engine is shared with other replicas. */
 static void share_docker(struct service *service)
 {
@@ -221,6 +253,7 @@ static void share_docker(struct service *service)
         .loop = &service->loop,
         .redis = service->redis,
         .store = service->store,
+        .part = service->options.part,
         .below = service->docker,
         .scope = engine_of,
         .guest = open_guest,
@@ -237,9 +270,25 @@ static struct pd_share share_of(void *arg, const struct pd_pool_spec *spec)
 {
     const struct service *service = arg;
 
+    if (service->options.part == PD_REPLICA_LEADS)
+        return (struct pd_share){0, 0, 0};
     if (spec->provider != PD_PROVIDER_DOCKER)
         return (struct pd_share){spec->min_size, spec->max_size, spec->target_idle};
     return pd_provider_shared_share(service->docker, spec);
+}
+
+static int others_of(void *arg, const char *pool)
+{
+    const struct service *service = arg;
+
+    return pd_provider_shared_others(service->docker, pool);
+}
+
+/* Whether there is an engine to try. */
+static bool has_docker(const struct service *service)
+{
+    return service->options.provider != PD_PROVIDER_ECS || service->options.docker.host ||
+           access("/var/run/docker.sock", F_OK) == 0;
 }
 
 static int open_controller(struct service *service, struct pd_err *err)
@@ -267,18 +316,22 @@ static int open_controller(struct service *service, struct pd_err *err)
         .db = service->db,
         .metrics = service->metrics,
     };
-    bool ecs = service->options.provider == PD_PROVIDER_ECS;
 
-    if (pd_ecs_open(&aws, ecs, &service->ecs, err) < 0)
+    if (pd_ecs_open(&aws, service->options.provider == PD_PROVIDER_ECS, &service->ecs, err) < 0)
         return err->kind;
     config.ecs = service->ecs;
-    if ((!ecs || docker.host || access("/var/run/docker.sock", F_OK) == 0) &&
+    if (has_docker(service) &&
         pd_provider_docker_new(&service->loop, &docker, &service->docker, err) < 0)
         return err->kind;
     share_docker(service);
     config.docker = service->docker;
     config.share = service->below ? share_of : NULL;
+    config.others = service->below ? others_of : NULL;
     config.share_arg = service;
+    if (service->options.part != PD_REPLICA_ALL && !service->below)
+        return pd_err_set(err, PD_INVALID,
+                          "there is no Docker engine here (DOCKER_HOST): ECS pools are not shared "
+                          "among processes; paddock serve keeps them");
     service->controller = pd_controller_new(&config);
     return 0;
 }
@@ -300,6 +353,7 @@ static int open_api(struct service *service, struct pd_err *err)
         .kube_keep = service->kube_keep,
         .records = service->records,
         .ledger = service->ledger,
+        .runs_nothing = service->options.part == PD_REPLICA_LEADS,
         .default_provider = service->options.provider,
         .host_names = service->options.host_names,
         .metrics = service->metrics,
@@ -310,6 +364,12 @@ static int open_api(struct service *service, struct pd_err *err)
     return pd_api_open(&config, &service->api, err);
 }
 
+/* An engine that is shared is one that Redis and Docker are there for. */
+static bool is_shared(const struct service *service)
+{
+    return service->redis && has_docker(service);
+}
+
 int pd_service_open(struct service *service, struct pd_err *err)
 {
     if (pd_state_open(service->options.state_dir, &service->state, err) < 0 ||
@@ -317,10 +377,12 @@ int pd_service_open(struct service *service, struct pd_err *err)
         open_shipper(service, err) < 0 || load_languages(service, err) < 0 ||
         open_keys(service, err) < 0 || open_redis(service, err) < 0)
         return err->kind;
-    service->ledger = pd_ledger_records_new(service->records);
+    service->ledger = service->records ? pd_ledger_records_new(service->records) : NULL;
     service->store = pd_store_new(&service->loop, NULL);
+    if (is_shared(service) && service->options.part != PD_REPLICA_OWNS)
+        service->files = pd_store_new(&service->loop, NULL);
     if (open_kept(service, err) < 0 || open_sources(service, err) < 0 ||
         open_api(service, err) < 0 || open_controller(service, err) < 0)
         return err->kind;
-    return 0;
+    return open_declared(service, err);
 }

@@ -13,6 +13,7 @@
 #include "api/ledger.h"
 #include "api/records.h"
 #include "api/shipper.h"
+#include "cli/declared.h"
 #include "cli/loop_watch.h"
 #include "cli/notify.h"
 #include "cli/options.h"
@@ -44,7 +45,9 @@ struct service {
     struct pd_loop_watch loop_watch;
     struct pd_notify notify; /* the service manager */
     struct pd_store *store;
-    struct pd_sources *sources;
+    struct pd_sources *sources;   /* NULL: no files (`paddock api`) */
+    struct pd_store *files;       /* what they declare, among replicas; NULL: straight into store */
+    struct pd_declared *declared; /* NULL likewise */
     struct pd_redis *redis; /* NULL: no REDIS_URL */
     struct pd_source_redis *source_redis;
     struct pd_provider *docker; /* with Redis the shared one */
@@ -63,6 +66,8 @@ struct service {
 
 /* ---- serve_parts.c ---- */
 
+/* Whether this command can do what it is for. PD_INVALID says why not. */
+int pd_service_check(const struct service *service, struct pd_err *err);
 void pd_service_open_metrics(struct service *service);
 /* Opens every part in order. What is open when it fails is the caller's to close. */
 int pd_service_open(struct service *service, struct pd_err *err);

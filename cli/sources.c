@@ -209,6 +209,33 @@ static void apply_pools_dir(struct pd_sources *sources)
     free(entries);
 }
 
+/* Whether a file that was read without trouble is this source. */
+static bool says_other_things(const struct pd_sources *sources, const char *source)
+{
+    const struct pd_pool *pool;
+
+    for (size_t i = 0; (pool = pd_store_pool_at(sources->files.store, i)); i++)
+        if (!pool->deleting && strcmp(pool->source, source) == 0 && !pool->source_error[0])
+            return true;
+    return false;
+}
+
+bool pd_sources_took_away(const struct pd_sources *sources, const char *source)
+{
+    struct dirent **entries = NULL;
+    int count;
+
+    if (says_other_things(sources, source))
+        return true;
+    if (!sources->pools_dir || !is_gone(sources, source))
+        return false;
+    count = scandir(sources->pools_dir, &entries, is_manifest, alphasort);
+    for (int i = 0; i < count; i++)
+        free(entries[i]);
+    free(entries);
+    return count > 0;
+}
+
 void pd_sources_reload(struct pd_sources *sources)
 {
     struct pd_err err;

@@ -13,6 +13,7 @@
 #ifndef PD_CLI_SOURCES_H
 #define PD_CLI_SOURCES_H
 
+#include <stdbool.h>
 #include <uv.h>
 
 #include "common/db.h"
@@ -39,6 +40,10 @@ struct pd_sources_config {
  * alone of which nothing is kept; such manifests are logged and left out. */
 int pd_sources_open(const struct pd_sources_config *config, struct pd_sources **ret_sources,
                     struct pd_err *err);
+/* Whether these files took away the pool that `source` (as a pool names it) declared
+ * in an earlier life of theirs, or another replica's of the same files: it is gone
+ * from a folder that has others, or says other things now. */
+bool pd_sources_took_away(const struct pd_sources *sources, const char *source);
 /* Read everything again. */
 void pd_sources_reload(struct pd_sources *sources);
 /* `closed` fires once from the loop. The pools stay in the store. */

@@ -198,6 +198,10 @@ int pd_store_pool_put(struct pd_store *store, struct pd_pool_spec *spec, const c
  * this name already, whoever brought it. */
 int pd_store_pool_restore(struct pd_store *store, struct pd_pool_spec *spec, const char *source,
                           const struct pd_pool_identity *identity, struct pd_err *err);
+/* Exactly as another replica has it: identity, generation, deletion and source, too.
+ * One that is being deleted is not added. The caller sees to whose it is. */
+void pd_store_pool_mirror(struct pd_store *store, struct pd_pool_spec *spec, const char *source,
+                          const struct pd_pool_identity *identity);
 /* The controller: what became of it. Nothing happens when that is known. */
 void pd_store_pool_set_status(struct pd_store *store, struct pd_pool *pool,
                               const struct pd_pool_status *status);

@@ -266,22 +266,54 @@ int pd_store_pool_put(struct pd_store *store, struct pd_pool_spec *spec, const c
     return 0;
 }
 
-int pd_store_pool_restore(struct pd_store *store, struct pd_pool_spec *spec, const char *source,
-                          const struct pd_pool_identity *identity, struct pd_err *err)
+static bool is_mirrored(const struct pd_pool *pool, const struct pd_pool_spec *spec,
+                        const char *source, const struct pd_pool_identity *identity)
 {
-    const struct pd_pool_record *record = pd_store_record(store, spec->name);
-    struct pd_pool *pool;
+    return pd_node_equal(pool->spec->node, spec->node) && strcmp(pool->source, source) == 0 &&
+           strcmp(pool->uid, identity->uid) == 0 && pool->generation == identity->generation &&
+           pool->created_wall_ms == identity->created_wall_ms &&
+           pool->deletion_wall_ms == identity->deletion_wall_ms;
+}
 
-    if (record)
-        return pd_err_set(err, PD_CONFLICT, "pool '%s' belongs to %s", spec->name,
-                          record->pool.source);
-    pool = pool_add(store, spec, source);
+static void take_identity(struct pd_pool *pool, const struct pd_pool_identity *identity)
+{
     pd_strcpy(pool->uid, sizeof pool->uid, identity->uid);
     pool->generation = identity->generation;
     pool->created_wall_ms = identity->created_wall_ms;
     pool->deletion_wall_ms = identity->deletion_wall_ms;
     pool->deleting = identity->deletion_wall_ms != 0;
+}
+
+int pd_store_pool_restore(struct pd_store *store, struct pd_pool_spec *spec, const char *source,
+                          const struct pd_pool_identity *identity, struct pd_err *err)
+{
+    const struct pd_pool_record *record = pd_store_record(store, spec->name);
+
+    if (record)
+        return pd_err_set(err, PD_CONFLICT, "pool '%s' belongs to %s", spec->name,
+                          record->pool.source);
+    take_identity(pool_add(store, spec, source), identity);
     return 0;
+}
+
+void pd_store_pool_mirror(struct pd_store *store, struct pd_pool_spec *spec, const char *source,
+                          const struct pd_pool_identity *identity)
+{
+    struct pd_pool_record *record = pd_store_record(store, spec->name);
+
+    if (!record && identity->deletion_wall_ms != 0)
+        return;
+    if (!record) {
+        take_identity(pool_add(store, spec, source), identity);
+        return;
+    }
+    if (is_mirrored(&record->pool, spec, source, identity))
+        return;
+    if (!pd_node_equal(record->pool.spec->node, spec->node))
+        pool_set_spec(store, record, spec);
+    take_identity(&record->pool, identity);
+    pd_strcpy(record->pool.source, sizeof record->pool.source, source);
+    change(store, record);
 }
 
 int pd_store_pool_delete(struct pd_store *store, const char *name, const char *source,

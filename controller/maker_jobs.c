@@ -31,8 +31,10 @@ const char pd_maker_reserve_script[] = PD_MAKER_FENCE
     "redis.call('HINCRBY', KEYS[3], ARGV[4] .. ' ' .. ARGV[3], 1)\n"
     "return 1\n";
 
-/* KEYS lease, sandboxes, totals, wishes; ARGV lease, id, channel, message, keep.
- * The wish is over; one that failed gives its place back. */
+/* KEYS lease, sandboxes, totals, wishes; ARGV lease, id, channel, message, keep,
+ * the kind of an error.
+ * The wish is over; one that failed gives its place back. 0: what was made for it has no
+ * record any more, nobody wants it. */
 const char pd_maker_settle_script[] = PD_MAKER_FENCE
     "redis.call('HDEL', KEYS[4], ARGV[2])\n"
     "local record = redis.call('HGET', KEYS[2], ARGV[2])\n"
@@ -43,6 +45,10 @@ const char pd_maker_settle_script[] = PD_MAKER_FENCE
     "  if redis.call('HINCRBY', KEYS[3], field, -1) <= 0 then\n"
     "    redis.call('HDEL', KEYS[3], field)\n"
     "  end\n"
+    "end\n"
+    "if ARGV[5] == '1' and not record then\n"
+    "  redis.call('PUBLISH', ARGV[3], ARGV[2] .. ' ' .. ARGV[6] .. ' it was given up')\n"
+    "  return 0\n"
     "end\n"
     "redis.call('PUBLISH', ARGV[3], ARGV[4])\n"
     "return 1\n";
@@ -59,13 +65,44 @@ static void job_free(struct job *job)
     pd_maker_gone(maker);
 }
 
+struct settling {
+    struct pd_maker *maker;
+    char replica[PD_REPLICA_ID_MAX];
+    char provider_id[PD_PROVIDER_ID_MAX]; /* "" for what came to nothing */
+};
+
+static void on_unwanted_gone(void *arg, const struct pd_err *err)
+{
+    (void)arg;
+    if (err && err->kind != PD_CANCELED)
+        pd_log(PD_LOG_WARN, "maker", "a sandbox that was given up is not destroyed", "err",
+               err->msg, NULL);
+}
+
+/* Nobody knows of it any more: its wisher gave it up while Redis was away, or Redis has
+ * lost it. */
+static void destroy_unwanted(const struct settling *settling)
+{
+    struct pd_provider *provider = pd_maker_provider_of(settling->maker, settling->replica);
+    struct pd_err err;
+
+    pd_log(PD_LOG_INFO, "maker", "a sandbox that was given up meanwhile is destroyed", "replica",
+           settling->replica, "provider_id", settling->provider_id, NULL);
+    if (provider &&
+        provider->ops->destroy(provider, settling->provider_id, on_unwanted_gone, NULL, &err) < 0)
+        on_unwanted_gone(NULL, &err);
+}
+
 static void on_settled(void *arg, const struct pd_err *err, const struct pd_redis_reply *reply)
 {
-    struct pd_maker *maker = arg;
+    struct settling *settling = arg;
+    struct pd_maker *maker = settling->maker;
 
-    (void)reply;
     if (err)
         pd_log(PD_LOG_DEBUG, "maker", "wish not settled", "err", err->msg, NULL);
+    else if (reply->integer == 0 && settling->provider_id[0] && !maker->closing)
+        destroy_unwanted(settling);
+    free(settling);
     maker->pending--;
     pd_maker_gone(maker);
 }
@@ -77,6 +114,7 @@ static void settle(struct job *job, const struct pd_err *err, const char *provid
     pd_autofree char *channel = pd_asprintf("%s%s", maker->made_prefix, job->replica);
     pd_autofree char *message = err ? pd_asprintf("%s %d %.300s", job->id, -err->kind, err->msg)
                                     : pd_asprintf("%s ok %s", job->id, provider_id);
+    pd_autofree char *gone = pd_asprintf("%d", -PD_CANCELED);
     const char *lease = pd_lease_value(maker->config.lease);
     const struct pd_redis_arg args[] = {
         PD_REDIS_TEXT(maker->lease_key),
@@ -88,12 +126,20 @@ static void settle(struct job *job, const struct pd_err *err, const char *provid
         PD_REDIS_TEXT(channel),
         PD_REDIS_TEXT(message),
         PD_REDIS_TEXT(err ? "0" : "1"),
+        PD_REDIS_TEXT(gone),
     };
+    struct settling *settling = PD_NEW(struct settling);
     struct pd_err ignored;
 
+    settling->maker = maker;
+    pd_strcpy(settling->replica, sizeof settling->replica, job->replica);
+    pd_strcpy(settling->provider_id, sizeof settling->provider_id, err ? "" : provider_id);
+
     if (!maker->closing && pd_redis_eval(maker->config.redis, &maker->settle, 4, args,
-                                         PD_COUNT(args), on_settled, maker, &ignored) == 0)
+                                         PD_COUNT(args), on_settled, settling, &ignored) == 0)
         maker->pending++;
+    else
+        free(settling);
     job_free(job);
 }
 

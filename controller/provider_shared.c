@@ -27,7 +27,8 @@ static void on_wished(void *arg, const void *data, size_t len)
     struct shared *shared = arg;
 
     (void)data, (void)len;
-    pd_maker_look(shared->maker);
+    if (shared->maker)
+        pd_maker_look(shared->maker);
 }
 
 static const struct pd_redis_subscriber wish_subscriber = {.message = on_wished};
@@ -57,6 +58,8 @@ static void on_beaten(void *arg, bool changed)
     struct shared *shared = arg;
     struct pd_pool *pool;
 
+    if (shared->withdrawing && !LIST_EMPTY(&shared->wishes))
+        pd_provider_shared_withdraw(&shared->base);
     if (shared->maker) {
         pd_maker_look(shared->maker);
         pd_maker_collect(shared->maker);
@@ -74,6 +77,7 @@ static void join(struct shared *shared)
         .redis = config->redis,
         .prefix = shared->prefix = pd_asprintf("paddock:%s", *scope ? scope : "none"),
         .id = shared->base.instance,
+        .part = config->part,
         .beaten = on_beaten,
         .arg = shared,
     };
@@ -100,14 +104,17 @@ static void join(struct shared *shared)
 
     shared->sandboxes_key = pd_asprintf("%s:sandboxes", shared->prefix);
     shared->totals_key = pd_asprintf("%s:totals", shared->prefix);
+    shared->lease_key = pd_asprintf("%s:lease", shared->prefix);
     shared->wishes_key = pd_asprintf("%s:wishes", shared->prefix);
     shared->wish_channel = pd_asprintf("%s:wish", shared->prefix);
     shared->replica = pd_replica_open(&replica);
-    shared->lease = pd_lease_open(&lease);
-    maker.lease = shared->lease;
-    maker.replica = shared->replica;
-    shared->maker = pd_maker_open(&maker);
-    shared->open_parts += 3;
+    shared->open_parts++;
+    if (config->part != PD_REPLICA_OWNS) {
+        shared->lease = maker.lease = pd_lease_open(&lease);
+        maker.replica = shared->replica;
+        shared->maker = pd_maker_open(&maker);
+        shared->open_parts += 2;
+    }
     if (pd_redis_subscribe(config->redis, made_channel, &pd_shared_made_subscriber, shared,
                            &shared->made, &err) < 0 ||
         pd_redis_subscribe(config->redis, shared->wish_channel, &wish_subscriber, shared,
@@ -163,11 +170,50 @@ struct pd_share pd_provider_shared_share(const struct pd_provider *provider,
     return pd_replica_share(shared->replica, spec);
 }
 
+int pd_provider_shared_others(const struct pd_provider *provider, const char *pool)
+{
+    const struct shared *shared = pd_shared_of(provider);
+
+    return shared->replica ? pd_replica_others(shared->replica, pool) : 0;
+}
+
 bool pd_provider_shared_leads(const struct pd_provider *provider)
 {
     const struct shared *shared = pd_shared_of(provider);
 
     return shared->lease && pd_lease_is_held(shared->lease);
+}
+
+const char *pd_provider_shared_lease(const struct pd_provider *provider)
+{
+    const struct shared *shared = pd_shared_of(provider);
+
+    return shared->lease ? pd_lease_value(shared->lease) : "";
+}
+
+const char *pd_provider_shared_prefix(const struct pd_provider *provider)
+{
+    return pd_shared_of(provider)->prefix;
+}
+
+bool pd_provider_shared_is_ready(const struct pd_provider *provider, const char **ret_sentence)
+{
+    const struct shared *shared = pd_shared_of(provider);
+    bool leads_only = shared->config.part == PD_REPLICA_LEADS;
+
+    *ret_sentence = "a replica leads";
+    if (shared->replica && pd_replica_sees_leader(shared->replica))
+        return true;
+    if (!leads_only && !LIST_EMPTY(&shared->named))
+        return true;
+    *ret_sentence = !shared->replica ? "which engine this is, is not known yet"
+                    : !pd_redis_is_up(shared->config.redis)
+                        ? (leads_only ? "Redis is not in reach: this process cannot lead"
+                                      : "Redis is not in reach, and there is no sandbox here")
+                    : leads_only ? "nobody leads yet"
+                                 : "no leader is in sight (paddock controller, or serve, on the "
+                                   "same Redis and engine), and there is no sandbox here";
+    return false;
 }
 
 /* ---- life ---- */
@@ -180,6 +226,7 @@ static void shared_free(struct shared *shared)
     free(shared->sandboxes_key);
     free(shared->totals_key);
     free(shared->wishes_key);
+    free(shared->lease_key);
     free(shared->wish_channel);
     free(shared);
 }
@@ -216,8 +263,10 @@ static void leave(struct shared *shared)
         pd_redis_unsubscribe(shared->made);
     if (shared->wished)
         pd_redis_unsubscribe(shared->wished);
-    pd_maker_close(shared->maker, pd_shared_part_closed, shared);
-    pd_lease_close(shared->lease, pd_shared_part_closed, shared);
+    if (shared->maker)
+        pd_maker_close(shared->maker, pd_shared_part_closed, shared);
+    if (shared->lease)
+        pd_lease_close(shared->lease, pd_shared_part_closed, shared);
     pd_replica_close(shared->replica, pd_shared_part_closed, shared);
 }
 

@@ -320,6 +320,15 @@ static struct pd_pool_spec spec_of(const struct pd_controller *controller,
     return spec;
 }
 
+/* Whether it is gone at the provider, for every replica. A change of what others have
+ * puts the pool in line again. */
+static bool is_gone(const struct pd_controller *controller, const char *name,
+                    const struct pd_plan *plan)
+{
+    return plan->drained &&
+           (!controller->others || controller->others(controller->share_arg, name) == 0);
+}
+
 void pd_reconcile_pool(struct pd_controller *controller, const char *name)
 {
     struct pd_pool *pool = pd_store_pool(controller->store, name);
@@ -349,7 +358,7 @@ void pd_reconcile_pool(struct pd_controller *controller, const char *name)
     carry_out(controller, pool, &plan);
     wake_for_plan(controller, name, state, &plan, now);
     free((void *)(uintptr_t)view.members);
-    if (plan.drained)
+    if (is_gone(controller, name, &plan))
         forget(controller, pool);
     else
         pd_report_plan(controller, pool, &plan);

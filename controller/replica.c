@@ -8,14 +8,15 @@
 #include "common/mem.h"
 #include "common/time.h"
 
-/* KEYS seen, totals; ARGV id. The time (ms), everyone and when, all totals. */
+/* KEYS seen, totals, lease; ARGV id, '1' when it owns sandboxes. The time (ms),
+ * everyone and when, all totals, the lease or ''. */
 #define BEAT_SCRIPT                                                                                \
     "local time = redis.call('TIME')\n"                                                            \
     "local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)\n"                 \
     "local text = string.format('%.0f', ms)\n"                                                     \
-    "redis.call('ZADD', KEYS[1], text, ARGV[1])\n"                                                 \
+    "if ARGV[2] == '1' then redis.call('ZADD', KEYS[1], text, ARGV[1]) end\n"                      \
     "return {text, redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES'),\n"                          \
-    "  redis.call('HGETALL', KEYS[2])}\n"
+    "  redis.call('HGETALL', KEYS[2]), redis.call('GET', KEYS[3]) or ''}\n"
 
 /* KEYS seen, totals, wishes; ARGV id. One that still owns something is to be found
  * dead. */
@@ -44,8 +45,10 @@ struct total {
 struct pd_replica {
     struct pd_redis *redis;
     struct pd_redis_script beat, leave;
-    char *seen_key, *totals_key, *wishes_key;
+    char *seen_key, *totals_key, *wishes_key, *lease_key;
     char id[PD_REPLICA_ID_MAX];
+    enum pd_replica_part part;
+    struct pd_time led_at; /* when Redis said last that somebody leads */
     void (*beaten)(void *arg, bool changed);
     void *arg;
     uv_timer_t timer;
@@ -139,6 +142,7 @@ static void replica_gone(struct pd_replica *replica);
 static void on_beaten(void *arg, const struct pd_err *err, const struct pd_redis_reply *reply)
 {
     struct pd_replica *replica = arg;
+    const struct pd_redis_reply *lease;
     bool changed;
 
     replica->asking = false;
@@ -150,24 +154,34 @@ static void on_beaten(void *arg, const struct pd_err *err, const struct pd_redis
         pd_log(PD_LOG_DEBUG, "replica", "no heartbeat", "err", err->msg, NULL);
         return;
     }
-    if (reply->type != PD_REDIS_ARRAY || reply->count != 3)
+    if (reply->type != PD_REDIS_ARRAY || reply->count != 4)
         return;
+    lease = pd_redis_reply_string(reply, 3);
+    if (lease && lease->len > 0)
+        replica->led_at = pd_time_now();
     changed = take_seen(replica, pd_redis_reply_integer(reply, 0, 0), reply->items[1]);
     changed |= take_totals(replica, reply->items[2]);
     replica->beaten(replica->arg, changed);
+}
+
+static bool owns(const struct pd_replica *replica)
+{
+    return replica->part != PD_REPLICA_LEADS;
 }
 
 void pd_replica_beat(struct pd_replica *replica)
 {
     const struct pd_redis_arg args[] = {PD_REDIS_TEXT(replica->seen_key),
                                         PD_REDIS_TEXT(replica->totals_key),
-                                        PD_REDIS_TEXT(replica->id)};
+                                        PD_REDIS_TEXT(replica->lease_key),
+                                        PD_REDIS_TEXT(replica->id),
+                                        PD_REDIS_TEXT(owns(replica) ? "1" : "0")};
     struct pd_err err;
 
     if (replica->asking || replica->closing)
         return;
     replica->asking =
-        pd_redis_eval(replica->redis, &replica->beat, 2, args, 3, on_beaten, replica, &err) == 0;
+        pd_redis_eval(replica->redis, &replica->beat, 3, args, 5, on_beaten, replica, &err) == 0;
 }
 
 /* ---- asked ---- */
@@ -196,6 +210,8 @@ struct pd_share pd_replica_share(const struct pd_replica *replica, const struct 
     struct pd_place ours = {.index = 0, .count = (int)replica->n_live};
     int others = 0;
 
+    if (!owns(replica))
+        return (struct pd_share){0, 0, 0};
     if (!is_live(replica, replica->id)) /* not heard yet: as if there were one more */
         ours = (struct pd_place){(int)replica->n_live, (int)replica->n_live + 1};
     for (size_t i = 0; i < replica->n_live; i++) {
@@ -212,6 +228,23 @@ struct pd_share pd_replica_share(const struct pd_replica *replica, const struct 
         if (!is_live(replica, replica->dead[i].id))
             others += count_of(replica, spec->name, replica->dead[i].id);
     return pd_share_of(&pool, ours, count_of(replica, spec->name, replica->id), others);
+}
+
+int pd_replica_others(const struct pd_replica *replica, const char *pool)
+{
+    int others = 0;
+
+    for (size_t i = 0; i < replica->n_totals; i++)
+        if (strcmp(replica->totals[i].pool, pool) == 0 &&
+            strcmp(replica->totals[i].replica, replica->id) != 0)
+            others += replica->totals[i].count;
+    return others;
+}
+
+bool pd_replica_sees_leader(const struct pd_replica *replica)
+{
+    return pd_time_is_set(replica->led_at) &&
+           pd_time_ms_between(replica->led_at, pd_time_now()) < PD_REPLICA_SIGHT_MS;
 }
 
 const char *pd_replica_dead_at(const struct pd_replica *replica, size_t i)
@@ -244,7 +277,9 @@ struct pd_replica *pd_replica_open(const struct pd_replica_config *config)
     replica->seen_key = pd_asprintf("%s:seen", config->prefix);
     replica->totals_key = pd_asprintf("%s:totals", config->prefix);
     replica->wishes_key = pd_asprintf("%s:wishes", config->prefix);
+    replica->lease_key = pd_asprintf("%s:lease", config->prefix);
     pd_strcpy(replica->id, sizeof replica->id, config->id);
+    replica->part = config->part;
     replica->beaten = config->beaten;
     replica->arg = config->arg;
     replica->up_at = pd_time_now();
@@ -266,6 +301,7 @@ static void replica_gone(struct pd_replica *replica)
     free(replica->seen_key);
     free(replica->totals_key);
     free(replica->wishes_key);
+    free(replica->lease_key);
     free(replica->live);
     free(replica->dead);
     free(replica->totals);

@@ -18,11 +18,19 @@
 
 struct pd_replica;
 
+/* What it does for the others. */
+enum pd_replica_part {
+    PD_REPLICA_ALL,   /* owns sandboxes, and leads where it is elected: `paddock serve` */
+    PD_REPLICA_LEADS, /* owns none: `paddock controller`. Nothing is shared out to it */
+    PD_REPLICA_OWNS,  /* never leads: `paddock api` */
+};
+
 struct pd_replica_config {
     uv_loop_t *loop;
     struct pd_redis *redis;                  /* outlives it */
     const char *prefix;                      /* of its keys; copied */
     const char *id;                          /* its instance name; copied */
+    enum pd_replica_part part;
     void (*beaten)(void *arg, bool changed); /* heard from Redis; who is there or what they own
                                                 differs from before */
     void *arg;
@@ -33,6 +41,12 @@ struct pd_replica *pd_replica_open(const struct pd_replica_config *config);
 void pd_replica_beat(struct pd_replica *replica);
 /* Of the pool, for this one. What Redis said last counts. */
 struct pd_share pd_replica_share(const struct pd_replica *replica, const struct pd_pool_spec *spec);
+/* How many of the pool's sandboxes are others', the dead ones' that are not yet
+ * forgotten included. */
+int pd_replica_others(const struct pd_replica *replica, const char *pool);
+/* Whether Redis said within PD_REPLICA_SIGHT_MS that somebody leads. */
+#define PD_REPLICA_SIGHT_MS 3500
+bool pd_replica_sees_leader(const struct pd_replica *replica);
 /* The i-th of those that are dead and not yet forgotten, or NULL. */
 const char *pd_replica_dead_at(const struct pd_replica *replica, size_t i);
 /* Says goodbye, unless it still owns something. `closed` fires once from the loop. */

@@ -48,8 +48,8 @@ struct shared {
     void *watcher_arg;
     bool below_is_up;
     struct pd_redis_script free_script, withdraw_script;
-    char *prefix, *sandboxes_key, *totals_key, *wishes_key, *wish_channel; /* once up */
-    struct pd_replica *replica;                                            /* likewise */
+    char *prefix, *sandboxes_key, *totals_key, *wishes_key, *lease_key, *wish_channel; /* once up */
+    struct pd_replica *replica; /* likewise */
     struct pd_lease *lease;
     struct pd_maker *maker;
     struct pd_redis_subscription *made, *wished;
@@ -59,6 +59,7 @@ struct shared {
     struct pd_strmap names;  /* provider id to struct name */
     uv_timer_t timer;        /* for `later` */
     int open_parts;
+    bool withdrawing; /* it stops: what it wished for is not wanted any more */
     bool closing;
     void (*closed)(void *arg);
     void *closed_arg;

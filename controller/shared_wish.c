@@ -8,14 +8,16 @@
 #include "common/mem.h"
 #include "controller/shared_state.h"
 
-/* KEYS wishes, sandboxes; ARGV replica. Withdraws this replica's wishes that nobody
- * has begun to carry out: their ids. */
+/* KEYS wishes, sandboxes, lease; ARGV replica. Withdraws this replica's wishes that nobody
+ * has begun to carry out, or that nobody is there to carry out any more: their ids. What
+ * was begun keeps its record: the next leader finds this replica dead, and looks. */
 const char pd_shared_withdraw_script[] =
     "local withdrawn = {}\n"
+    "local leaderless = redis.call('EXISTS', KEYS[3]) == 0\n"
     "local wishes = redis.call('HGETALL', KEYS[1])\n"
     "for i = 1, #wishes, 2 do\n"
     "  if string.match(wishes[i + 1], '^(%S+) ') == ARGV[1] and\n"
-    "      redis.call('HEXISTS', KEYS[2], wishes[i]) == 0 then\n"
+    "      (leaderless or redis.call('HEXISTS', KEYS[2], wishes[i]) == 0) then\n"
     "    redis.call('HDEL', KEYS[1], wishes[i])\n"
     "    table.insert(withdrawn, wishes[i])\n"
     "  end\n"
@@ -188,12 +190,13 @@ void pd_provider_shared_withdraw(struct pd_provider *provider)
     struct shared *shared = pd_shared_of(provider);
     struct pd_err err;
 
-    if (!shared->replica)
+    shared->withdrawing = true; /* and asked again with each heartbeat */
+    if (!shared->replica || shared->closing)
         return;
-    const struct pd_redis_arg args[] = {PD_REDIS_TEXT(shared->wishes_key),
-                                        PD_REDIS_TEXT(shared->sandboxes_key),
-                                        PD_REDIS_TEXT(provider->instance)};
-    if (pd_redis_eval(shared->config.redis, &shared->withdraw_script, 2, args, 3, on_withdrawn,
+    const struct pd_redis_arg args[] = {
+        PD_REDIS_TEXT(shared->wishes_key), PD_REDIS_TEXT(shared->sandboxes_key),
+        PD_REDIS_TEXT(shared->lease_key), PD_REDIS_TEXT(provider->instance)};
+    if (pd_redis_eval(shared->config.redis, &shared->withdraw_script, 3, args, 4, on_withdrawn,
                       shared, &err) == 0)
         shared->open_parts++;
 }

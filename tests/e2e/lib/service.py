@@ -70,7 +70,9 @@ class Answer:
 
 
 class Service:
-    def __init__(self, config=None, pools=None, env=None, args=(), socket_path=None, key=KEY):
+    def __init__(self, config=None, pools=None, env=None, args=(), socket_path=None, key=KEY,
+                 what="serve"):
+        self.what = what
         self.dir = tempfile.mkdtemp(prefix="paddock-e2e-")
         self.engine = Engine(socket_path)
         self.key = key
@@ -108,7 +110,7 @@ class Service:
     # ---- life ----
 
     def command(self):
-        return [binary(), "serve", "docker", "--listen", "127.0.0.1:0",
+        return [binary(), self.what, "docker", "--listen", "127.0.0.1:0",
                 "--kube-listen", "127.0.0.1:0", "--config", self.config,
                 "--pools-dir", self.pools_dir, "--state-dir", self.state_dir] + self.args
 
