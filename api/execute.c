@@ -9,6 +9,7 @@
 #include "api/answered.h"
 #include "api/async.h"
 #include "api/context.h"
+#include "api/execution.h"
 #include "api/ledger.h"
 #include "api/outcome.h"
 #include "api/records.h"
@@ -17,7 +18,6 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-#define RUN_ID_BYTES 24
 
 /* One request from its body to its answer. */
 struct execution {
@@ -26,7 +26,7 @@ struct execution {
     const char *key_id; /* outlives the exchange */
     struct pd_request *request;
     struct pd_job *job;
-    char id[RUN_ID_BYTES];
+    char id[PD_EXECUTION_ID_BYTES];
     struct pd_outcome outcome;
 };
 
@@ -155,8 +155,7 @@ static struct execution *execution_new(struct pd_api_context *api, struct pd_exc
     execution->request = request;
     pd_outcome_init(&execution->outcome, (size_t)request->run.output_max_bytes,
                     (size_t)pool->spec->run.max_files_bytes);
-    pd_strcpy(execution->id, sizeof execution->id, "run_");
-    pd_random_hex(execution->id + 4, 16);
+    pd_execution_make_id(execution->id);
     request->run.id = execution->id;
     pd_answered_run(exchange, execution->id);
     return execution;

@@ -51,6 +51,11 @@ static const char *const steps[] = {
     "CREATE INDEX executions_unshipped ON executions (ended) WHERE state = 2 AND shipped = 0;"
     "CREATE UNIQUE INDEX executions_idempotency ON executions (key_id, idempotency_key)"
     " WHERE idempotency_key IS NOT NULL;",
+    /* New rows come at the end of an index then, which is much cheaper than its front. */
+    "DROP INDEX executions_accepted;"
+    "DROP INDEX executions_key;"
+    "CREATE INDEX executions_accepted ON executions (accepted, id);"
+    "CREATE INDEX executions_key ON executions (key_id, accepted, id);",
     NULL,
 };
 const struct pd_db_schema pd_records_schema = {"executions", steps};
@@ -60,11 +65,19 @@ struct pd_records *pd_records_new(const struct pd_records_config *config)
     struct pd_records *records = PD_NEW(struct pd_records);
 
     records->config = *config;
+    records->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL); /* once: it is a search */
+    records->hash = EVP_MD_CTX_new();
+    if (!records->sha256 || !records->hash)
+        abort();
     return records;
 }
 
 void pd_records_free(struct pd_records *records)
 {
+    if (!records)
+        return;
+    EVP_MD_CTX_free(records->hash);
+    EVP_MD_free(records->sha256);
     free(records);
 }
 
@@ -87,9 +100,13 @@ bool pd_records_is_healthy(struct pd_records *records, const char **ret_sentence
     return false;
 }
 
-static void sha256(const void *data, size_t len, unsigned char out[static HASH_BYTES])
+/* On the database's writing thread alone. */
+static void sha256(struct pd_records *records, const void *data, size_t len,
+                   unsigned char out[static HASH_BYTES])
 {
-    if (!EVP_Digest(data, len, out, NULL, EVP_sha256(), NULL))
+    if (!EVP_DigestInit_ex(records->hash, records->sha256, NULL) ||
+        !EVP_DigestUpdate(records->hash, data, len) ||
+        !EVP_DigestFinal_ex(records->hash, out, NULL))
         abort();
 }
 
@@ -235,7 +252,7 @@ static int insert_ending(struct pd_db_job *base, struct pd_db_conn *conn, struct
 
     if (rc < 0)
         return rc;
-    sha256(r->code, r->code_len, hash);
+    sha256(ending->records, r->code, r->code_len, hash);
     bind_outcome(stmt, r);
     pd_db_bind_int(stmt, 20, r->kind);
     pd_db_bind_text(stmt, 21, r->key_id);
@@ -404,7 +421,7 @@ static int insert_accepted(struct pd_db_conn *conn, const struct accepting *acce
 
     if (rc < 0)
         return rc;
-    sha256(item->code, item->code_len, hash);
+    sha256(accepting->records, item->code, item->code_len, hash);
     pd_db_bind_text(stmt, 1, item->id);
     pd_db_bind_int(stmt, 2, item->kind);
     pd_db_bind_text(stmt, 3, item->key_id);
@@ -433,7 +450,7 @@ static int accept_one(struct pd_db_conn *conn, const struct accepting *accepting
     *result = (struct pd_accepted){.is_new = true};
     pd_strcpy(result->id, sizeof result->id, item->id);
     if (item->idempotency_key) {
-        sha256(item->body, item->body_len, fingerprint);
+        sha256(accepting->records, item->body, item->body_len, fingerprint);
         rc = find_earlier(conn, item, fingerprint, result, err);
         result->is_new = rc == 0;
     }

@@ -107,7 +107,7 @@ static void job_forgive(struct pd_db_job *job)
 }
 
 /* 0, also where the job failed by itself; PD_UNAVAILABLE where the disk did. */
-static int run_job(struct pd_db_conn *conn, struct pd_db_job *job, struct pd_err *err)
+static int run_job_alone(struct pd_db_conn *conn, struct pd_db_job *job, struct pd_err *err)
 {
     int rc = pd_db_conn_savepoint(conn, err);
 
@@ -122,24 +122,57 @@ static int run_job(struct pd_db_conn *conn, struct pd_db_job *job, struct pd_err
     return pd_db_conn_release(conn, rc < 0, err);
 }
 
+/* In a transaction without savepoints, which cost more than the jobs themselves:
+ * 0 where no job fails, else the failure of one. */
+static int run_jobs_together(struct pd_db_conn *conn, const struct list *batch, struct pd_err *err)
+{
+    int rc = 0;
+
+    for (struct pd_db_job *job = batch->first; rc >= 0 && job; job = job->next) {
+        job_forgive(job);
+        rc = job->fn(job, conn, err);
+    }
+    return rc;
+}
+
+static int run_jobs_apart(struct pd_db_conn *conn, const struct list *batch, struct pd_err *err)
+{
+    int rc = 0;
+
+    for (struct pd_db_job *job = batch->first; rc == 0 && job; job = job->next)
+        rc = run_job_alone(conn, job, err);
+    return rc;
+}
+
+static bool has_durable(const struct list *batch)
+{
+    for (const struct pd_db_job *job = batch->first; job; job = job->next) {
+        if (job->kind == PD_DB_DURABLE)
+            return true;
+    }
+    return false;
+}
+
+/* Together; where one fails by itself (few do), once more and each for itself. */
 static int run_batch(struct pd_db_conn *conn, const struct list *batch, struct pd_err *err)
 {
-    bool full = false;
-    int rc;
+    bool full = has_durable(batch);
+    int rc = pd_db_conn_begin(conn, full, err);
 
-    for (const struct pd_db_job *job = batch->first; job; job = job->next)
-        full = full || job->kind == PD_DB_DURABLE;
-    rc = pd_db_conn_begin(conn, full, err);
     if (rc < 0)
         return rc;
-    for (struct pd_db_job *job = batch->first; job; job = job->next) {
-        rc = run_job(conn, job, err);
-        if (rc < 0) {
-            pd_db_conn_rollback(conn);
-            return rc;
-        }
+    rc = run_jobs_together(conn, batch, err);
+    if (rc < 0) {
+        pd_db_conn_rollback(conn);
+        if (rc != PD_UNAVAILABLE)
+            rc = pd_db_conn_begin(conn, full, err);
+        if (rc == 0)
+            rc = run_jobs_apart(conn, batch, err);
     }
-    return pd_db_conn_commit(conn, err);
+    if (rc >= 0)
+        return pd_db_conn_commit(conn, err);
+    pd_db_conn_rollback(conn);
+    return rc;
 }
 
 /* Each read by itself: what one sees is of one moment. */

@@ -3,7 +3,8 @@
  * over and hears of their end; it never waits for a disk.
  *
  * Writing jobs are carried out in the order of their submission, many in one
- * transaction, each within a savepoint: one that fails undoes itself alone.
+ * transaction: one that fails undoes itself alone (the others are carried out
+ * once more without it).
  *
  *   PD_DB_DURABLE  starts at once; its transaction is committed with
  *                  synchronous=FULL, so the log is fsynced before `done`: what
@@ -31,7 +32,7 @@
 
 #include "common/err.h"
 
-#define PD_DB_LAZY_MS 20
+#define PD_DB_LAZY_MS 40
 #define PD_DB_RETRY_MS 500
 #define PD_DB_CALM_MS 1000 /* without a failure, then writing works again */
 #define PD_DB_BATCH_MAX 512                   /* jobs in one transaction */
@@ -86,7 +87,8 @@ enum pd_db_kind { PD_DB_DURABLE, PD_DB_LAZY, PD_DB_READ };
 /* Embedded in the caller's own structure, which must live until `done`. */
 struct pd_db_job {
     /* On the database's thread; must touch nothing that the loop touches. Called
-     * again where its transaction failed and `keep` is set. Negative: undone. */
+     * again where its transaction was undone, be it for another job's failure: it
+     * begins anew each time. Negative: undone. */
     int (*fn)(struct pd_db_job *job, struct pd_db_conn *conn, struct pd_err *err);
     /* On the loop, once; NULL on success. The job is the caller's again. */
     void (*done)(struct pd_db_job *job, const struct pd_err *err);

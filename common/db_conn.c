@@ -14,6 +14,8 @@
 #define STATEMENTS_MAX 96
 #define ROOM_BYTES_MIN (1024 * 1024) /* on the disk, before a failed database is tried again */
 #define WAL_BYTES_KEPT (16 * 1024 * 1024) /* the log is cut back to this after a checkpoint */
+#define WAL_PAGES 4000                    /* in the log, then a checkpoint */
+#define CACHE_KIB 8192
 
 struct statement {
     const char *sql; /* the constant itself is the key */
@@ -397,7 +399,9 @@ static int set_up(struct pd_db_conn *conn, const struct pd_db_config *config, bo
                     "PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON",
               err);
     if (rc == 0) {
-        pd_autofree char *limit = pd_asprintf("PRAGMA journal_size_limit=%d", WAL_BYTES_KEPT);
+        pd_autofree char *limit = pd_asprintf(
+            "PRAGMA journal_size_limit=%d; PRAGMA wal_autocheckpoint=%d; PRAGMA cache_size=-%d",
+            WAL_BYTES_KEPT, WAL_PAGES, CACHE_KIB);
         rc = exec(conn, limit, err);
     }
     return rc < 0 ? rc : upgrade_all(conn, config->schemas, err);
@@ -406,6 +410,9 @@ static int set_up(struct pd_db_conn *conn, const struct pd_db_config *config, bo
 int pd_db_conn_open(const struct pd_db_config *config, bool write, struct pd_db_conn **ret_conn,
                     struct pd_err *err)
 {
+    /* Nobody asks what SQLite has allocated; counting it is a lock each time. Refused
+     * where the library is in use already, which is fine. */
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     struct pd_db_conn *conn = PD_NEW(struct pd_db_conn);
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
     int rc = write ? make_file(config->path, err) : 0;
