@@ -9,7 +9,7 @@ BUILD_PACKAGES=(
 )
 TEST_PACKAGES=(clang libclang-rt-dev python3 procps iproute2 curl crun redis-server prometheus
     chromium fonts-dejavu-core python3-websockets python3-jsonschema python3-yaml docker-compose dpkg-dev systemd
-    postgresql nginx-light caddy lintian)
+    postgresql nginx-light caddy lintian sqlite3)
 IMAGE_PACKAGES=(mmdebstrap ca-certificates)
 # The Docker client is a package of its own from Debian 13 on.
 ENGINE_PACKAGES=(docker.io)

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import unittest
 
+from lib import live
 from lib.engine import Engine, default_socket
 from lib.service import ROOT, is_sanitized, wait_for
 
@@ -38,6 +39,23 @@ class Files(unittest.TestCase):
         quiet = {"PADDOCK_TAG", "PADDOCK_BUILD_NETWORK", "CONSOLE_PACKAGES", "AWS_SESSION_TOKEN",
                  "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_ECS"}
         self.assertEqual(asked - told - quiet, set())
+
+    def test_valid_by_the_specification(self):
+        """The Compose specification, which Compose v2 reads, as docker-compose 1.29 ships it: no
+        version key, and nothing that only an older format had."""
+        path = "/usr/lib/python3/dist-packages/compose/config/compose_spec.json"
+        if not os.path.exists(path):
+            raise unittest.SkipTest("the schema of the specification is not installed")
+        with open(path) as file:
+            schema = json.load(file)
+        with open(os.path.join(ROOT, "docker-compose.yml")) as file:
+            text = live.yaml.safe_load(file)
+        live.jsonschema.Draft7Validator(schema).validate(text)
+        self.assertEqual(set(text), {"services", "volumes"})
+        for name, service in text["services"].items():
+            self.assertFalse({"links", "container_name", "volumes_from", "mem_limit", "net"} & set(service), name)
+            for condition in service.get("depends_on", {}).values():
+                self.assertIn(condition["condition"], ("service_healthy", "service_completed_successfully"))
 
     def test_published_on_loopback_alone(self):
         with open(os.path.join(ROOT, "docker-compose.yml")) as file:

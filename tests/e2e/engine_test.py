@@ -1,16 +1,20 @@
 """The engine goes down and comes back: the service stays up, says so, and recovers.
 On a dockerd of the test's own, started on roots of its own."""
 
+import json
 import os
+import re
 import shutil
 import signal
+import subprocess
 import threading
 import time
 import unittest
 
+from lib.door import Door
 from lib.engine import Engine
 from lib.own_engine import OwnEngine
-from lib.service import IMAGE, Service, short_form, wait_for
+from lib.service import IMAGE, ROOT, Service, binary, short_form, wait_for
 
 
 class EngineRestart(unittest.TestCase):
@@ -78,6 +82,37 @@ class Livez:
         self.stopped.set()
         self.thread.join(15)
         return self.asked, self.bad
+
+
+class WhatWatches(unittest.TestCase):
+    """Compose, systemd and orchestrators restart what does not answer /livez; load balancers
+    send nothing to what does not answer /readyz. Neither may kill a service for its engine."""
+
+    def health_check(self):
+        """The words of the image's HEALTHCHECK."""
+        with open(os.path.join(ROOT, "deploy", "docker", "code_execution", "Dockerfile")) as file:
+            found = re.search(r'HEALTHCHECK [^[]*CMD (\[.*\])', file.read())
+        return json.loads(found.group(1))
+
+    def probe(self, service, words):
+        return subprocess.run([binary()] + words[1:-1] + ["--url", "http://127.0.0.1:%d" % service.port, words[-1]],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60).returncode
+
+    def test_health_check_while_the_engine_is_away(self):
+        words = self.health_check()
+        with Door() as door, Service(short_form(1, 1), socket_path=door.path) as service:
+            service.engine = Engine()  # the test's own way round the door
+            service.wait_sandboxes(1)
+            ready = words[:-1] + ["readyz"]
+            wait_for(lambda: self.probe(service, ready) == 0)
+            self.assertEqual(self.probe(service, words), 0)
+            door.shut()
+            wait_for(lambda: self.probe(service, ready) != 0, 60)
+            for _ in range(5):  # more often than the image's retries
+                self.assertEqual(self.probe(service, words), 0)
+            door.open()
+            wait_for(lambda: self.probe(service, ready) == 0, 90)
+            service.hello()
 
 
 class EngineAbsent(unittest.TestCase):
