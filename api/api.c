@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "api/answered.h"
-#include "api/auth.h"
 #include "api/async.h"
+#include "api/auth.h"
 #include "api/book.h"
 #include "api/catalogue.h"
 #include "api/context.h"
@@ -58,8 +58,7 @@ static const struct pd_route routes[] = {
     {PD_METHOD_POST, "/executions", PD_SCOPE_EXECUTE, pd_async_post_handle},
     {PD_METHOD_GET, "/executions", PD_SCOPE_READ | PD_SCOPE_EXECUTE, pd_async_list_handle},
     {PD_METHOD_GET, "/executions/{}", PD_SCOPE_READ | PD_SCOPE_EXECUTE, pd_async_get_handle},
-    {PD_METHOD_DELETE, "/executions/{}", PD_SCOPE_EXECUTE | PD_SCOPE_ADMIN,
-     pd_async_delete_handle},
+    {PD_METHOD_DELETE, "/executions/{}", PD_SCOPE_EXECUTE | PD_SCOPE_ADMIN, pd_async_delete_handle},
     {PD_METHOD_GET, "/executions/{}/stream", PD_SCOPE_READ | PD_SCOPE_EXECUTE,
      pd_stream_watch_handle},
     {PD_METHOD_GET, "/languages", PD_SCOPE_ALL, pd_catalogue_handle},
@@ -212,7 +211,8 @@ static void on_kube_accept(void *arg, int fd)
     pd_server_adopt(api->server, fd);
 }
 
-static int open_kube_listener(struct pd_api *api, const struct pd_api_config *config, struct pd_err *err)
+static int open_kube_listener(struct pd_api *api, const struct pd_api_config *config,
+                              struct pd_err *err)
 {
     const struct pd_kube_listener_config kube = {
         .loop = config->loop,
@@ -285,12 +285,11 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
     if (rc < 0)
         return rc;
     api = PD_NEW(struct pd_api);
-    rc = pd_kube_open(
-        &(struct pd_kube_config){.loop = config->loop,
-                                 .store = config->store,
-                                 .keep = config->kube_keep,
-                                 .default_provider = config->default_provider},
-        &api->kube, err);
+    rc = pd_kube_open(&(struct pd_kube_config){.loop = config->loop,
+                                               .store = config->store,
+                                               .keep = config->kube_keep,
+                                               .default_provider = config->default_provider},
+                      &api->kube, err);
     if (rc == 0)
         rc = open_server(api, config, err);
     if (rc == 0) {
@@ -330,7 +329,9 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
     pd_dispatch_set_metrics(api->context.dispatch, config->metrics);
     api->context.executions = pd_executions_new(api->context.dispatch, config->store);
     pd_dispatch_set_limits(api->context.dispatch, limits_of, config->keys);
-    api->context.viewers = pd_viewers_new(config->loop, &api->context);
+    api->context.viewers =
+        pd_viewers_new(config->loop, &api->context,
+                       config->viewer_limits ? config->viewer_limits : &pd_viewer_limits_default);
     pd_metrics_on_collect(config->metrics, collect, api);
     uv_timer_init(config->loop, &api->soon);
     api->soon.data = api;
@@ -343,13 +344,17 @@ int pd_api_port(const struct pd_api *api)
     return pd_server_port(api->server);
 }
 
+size_t pd_api_connections(const struct pd_api *api)
+{
+    return pd_server_connections(api->server);
+}
+
 int pd_api_kube_port(const struct pd_api *api)
 {
     return api->kube_listener ? pd_kube_listener_port(api->kube_listener) : 0;
 }
 
-void pd_api_login_link(struct pd_api *api, const char *key_id,
-                       char ret_link[static PD_TOKEN_BYTES])
+void pd_api_login_link(struct pd_api *api, const char *key_id, char ret_link[static PD_TOKEN_BYTES])
 {
     pd_sessions_offer(api->context.sessions, key_id, pd_time_now(), ret_link);
 }

@@ -18,6 +18,7 @@ struct pd_ledger;
 struct pd_metrics;
 struct pd_records;
 struct pd_server_limits;
+struct pd_viewer_limits;
 
 struct pd_api_config {
     uv_loop_t *loop;
@@ -43,6 +44,7 @@ struct pd_api_config {
     bool runs_nothing; /* only /health, /livez, /readyz, /metrics and kubectl's are there */
     struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
     const struct pd_server_limits *limits; /* api/server.h; NULL: the defaults */
+    const struct pd_viewer_limits *viewer_limits; /* api/viewer.h; likewise */
     const struct pd_dispatch_links *links; /* api/dispatch.h; NULL: the real ones */
 };
 
@@ -54,6 +56,7 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
 
 /* The port that it listens on. */
 int pd_api_port(const struct pd_api *api);
+size_t pd_api_connections(const struct pd_api *api); /* of clients, while it is open */
 /* The port for kubectl, 0 for none. */
 int pd_api_kube_port(const struct pd_api *api);
 

@@ -73,6 +73,7 @@ static int read_run(struct pd_node *map, struct pd_client_frame *frame, struct p
 {
     if (take_bool(map, "tty", &frame->tty, err) < 0 ||
         take_bool(map, "stdin_open", &frame->stdin_open, err) < 0 ||
+        take_bool(map, "stdin_credit", &frame->stdin_credit, err) < 0 ||
         take_bool(map, "detach", &frame->detach, err) < 0 ||
         take_cells(map, "rows", false, &frame->rows, err) < 0 ||
         take_cells(map, "cols", false, &frame->cols, err) < 0)

@@ -1,5 +1,5 @@
 /* What a client says in paddock.v1: JSON texts (docs/live-output.md, and
- * api/asyncapi.yaml). Read strictly; pure. */
+ * api/reference/asyncapi.yaml). Read strictly; pure. */
 #ifndef PD_API_CLIENT_FRAME_H
 #define PD_API_CLIENT_FRAME_H
 
@@ -26,7 +26,7 @@ enum pd_client_frame_type {
 struct pd_client_frame {
     enum pd_client_frame_type type;
     struct pd_node *request; /* run: the members of POST /execute; owned, may be taken */
-    bool tty, stdin_open, detach;
+    bool tty, stdin_open, stdin_credit, detach;
     uint16_t rows, cols; /* run (0: not said), resize */
     char *data;          /* stdin; owned */
     size_t data_len;

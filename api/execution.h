@@ -111,6 +111,8 @@ void pd_execution_proceed(struct pd_execution *execution);
 /* 0; PD_THROTTLED: taken, but enough waits: the owner's `room` tells when there is space
  * again; PD_LIMIT: it did not wait, and this was not taken. */
 int pd_execution_stdin(struct pd_execution *execution, const void *data, size_t len);
+/* How much would be taken now; `room` tells when the program has taken some of what waits. */
+size_t pd_execution_stdin_room(struct pd_execution *execution);
 void pd_execution_stdin_eof(struct pd_execution *execution);
 void pd_execution_signal(struct pd_execution *execution, int signo);
 void pd_execution_resize(struct pd_execution *execution, uint16_t rows, uint16_t cols);

@@ -229,6 +229,12 @@ int pd_execution_stdin(struct pd_execution *execution, const void *data, size_t 
     return PD_THROTTLED;
 }
 
+size_t pd_execution_stdin_room(struct pd_execution *execution)
+{
+    execution->stdin_full = execution->stdin_wait.len > 0;
+    return PD_EXECUTION_STDIN_BYTES_MAX - execution->stdin_wait.len;
+}
+
 void pd_execution_stdin_eof(struct pd_execution *execution)
 {
     if (execution->done || execution->stdin_eof)

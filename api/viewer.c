@@ -18,11 +18,18 @@
 #define SSE_HEAD_BYTES 64
 #define SSE_HEADERS "X-Accel-Buffering: no\r\n"
 
+const struct pd_viewer_limits pd_viewer_limits_default = {
+    .beat_ms = 20000,
+    .idle_ms = 5 * 60 * 1000,
+    .life_ms = 12 * 60 * 60 * 1000,
+};
+
 enum { BEAT, BEATS };
 
 struct pd_viewers {
     struct pd_api_context *api;
     uv_loop_t *loop;
+    struct pd_viewer_limits limits;
     struct pd_deadlines beats;
     struct pd_websocket_budget budget;
     size_t count;
@@ -40,9 +47,12 @@ struct viewer {
     uint64_t since_ms;  /* on the loop's clock */
     bool awaits_answer; /* to a ping */
     bool blocked;       /* until there is room */
+    bool unread;        /* not read from, until its program takes stdin */
     bool owner;
-    bool detach; /* its run goes on without it */
-    bool failed; /* an `error` was sent */
+    bool counts_stdin; /* its client sends what it has credit for, and is always read from */
+    size_t credit;     /* that it has not used */
+    bool detach;       /* its run goes on without it */
+    bool failed;       /* an `error` was sent */
     char key_id[PD_KEY_ID_MAX];
     struct pd_entry *entry; /* SSE: on its way */
     size_t entry_at;
@@ -187,12 +197,37 @@ static void on_room(void *arg)
     pump(viewer);
 }
 
+static void pause_reading(struct viewer *viewer, bool unread)
+{
+    viewer->unread = unread;
+    viewer->awaits_answer = false;
+    pd_websocket_pause(viewer->socket, unread);
+}
+
+/* Credit for all that there is room for, once it is worth a frame: so that at the latest
+ * when nothing waits any more there is credit for nearly all. */
+static void grant_stdin(struct viewer *viewer)
+{
+    size_t room = pd_execution_stdin_room(viewer->execution);
+    size_t bytes = room - viewer->credit;
+    char text[64];
+
+    assert(room >= viewer->credit); /* what waits took its credit along */
+    if (bytes < PD_EXECUTION_STDIN_BYTES_MAX / 4)
+        return;
+    viewer->credit += bytes;
+    snprintf(text, sizeof text, "{\"type\":\"stdin_credit\",\"bytes\":%zu}", bytes);
+    pd_websocket_send_text(viewer->socket, text);
+}
+
 static void on_stdin_room(void *arg)
 {
     struct viewer *viewer = arg;
 
-    if (viewer->socket)
-        pd_websocket_pause(viewer->socket, false);
+    if (viewer->counts_stdin)
+        grant_stdin(viewer);
+    else if (viewer->socket)
+        pause_reading(viewer, false);
 }
 
 static const struct pd_watch_events watch_events = {.more = on_more, .room = on_stdin_room};
@@ -203,22 +238,23 @@ static void on_beat(void *arg, struct pd_deadline *deadline)
 {
     struct viewer *viewer = PD_CONTAINER_OF(deadline, struct viewer, beat);
     struct pd_viewers *all = arg;
-    uint64_t age_ms = uv_now(all->loop) - viewer->since_ms;
+    int64_t age_ms = (int64_t)(uv_now(all->loop) - viewer->since_ms);
 
     pd_deadline_set(&all->beats, &viewer->beat, BEAT);
-    if (age_ms > PD_VIEWER_LIFE_MS) {
+    if (age_ms > all->limits.life_ms) {
         leave(viewer, PD_CLOSE_LIFE, "it has been here for long enough; come again");
-    } else if (!viewer->execution && age_ms > PD_VIEWER_IDLE_MS) {
+    } else if (!viewer->execution && age_ms > all->limits.idle_ms) {
         leave(viewer, PD_CLOSE_IDLE, "no run was asked for");
     } else if (viewer->blocked) {
         return; /* whether it still reads is the server's to watch */
     } else if (!viewer->socket) {
         viewer->blocked = !pd_exchange_send(viewer->exchange, ":\n\n", 3);
-    } else if (viewer->awaits_answer && !pd_websocket_was_heard(viewer->socket)) {
+    } else if (viewer->awaits_answer && !viewer->unread &&
+               !pd_websocket_was_heard(viewer->socket)) {
         pd_websocket_abort(viewer->socket);
         viewer_free(viewer);
     } else {
-        viewer->awaits_answer = true;
+        viewer->awaits_answer = !viewer->unread; /* whose answer would wait, too */
         pd_websocket_was_heard(viewer->socket);
         pd_websocket_ping(viewer->socket);
     }
@@ -266,6 +302,8 @@ static void begin(struct viewer *viewer, struct pd_request *request)
     pd_answered_run(viewer->exchange, pd_execution_id(viewer->execution));
     viewer->watch = pd_watch_open(viewer->execution, 1, true, &watch_events, viewer);
     pd_websocket_set_message_max(viewer->socket, PD_CLIENT_FRAME_BYTES_MAX);
+    if (viewer->counts_stdin)
+        grant_stdin(viewer);
     pump(viewer);
 }
 
@@ -288,6 +326,7 @@ static void on_run(struct viewer *viewer, struct pd_client_frame *frame, size_t 
         return;
     }
     viewer->detach = frame->detach;
+    viewer->counts_stdin = frame->stdin_credit;
     request->run.tty = frame->tty;
     request->run.rows = frame->rows;
     request->run.cols = frame->cols;
@@ -297,12 +336,21 @@ static void on_run(struct viewer *viewer, struct pd_client_frame *frame, size_t 
 
 static void on_stdin(struct viewer *viewer, const struct pd_client_frame *frame)
 {
-    int rc = pd_execution_stdin(viewer->execution, frame->data, frame->data_len);
+    int rc;
 
-    if (rc == PD_LIMIT)
+    if (viewer->counts_stdin && frame->data_len > viewer->credit) {
+        leave(viewer, PD_CLOSE_TOO_BIG, "more stdin than there was credit for");
+        return;
+    }
+    viewer->credit -= viewer->counts_stdin ? frame->data_len : 0;
+    rc = pd_execution_stdin(viewer->execution, frame->data, frame->data_len);
+    if (viewer->counts_stdin) {
+        grant_stdin(viewer);
+    } else if (rc == PD_LIMIT) {
         leave(viewer, PD_CLOSE_TOO_BIG, "more stdin than the program reads");
-    else if (rc == PD_THROTTLED)
-        pd_websocket_pause(viewer->socket, true);
+    } else if (rc == PD_THROTTLED) {
+        pause_reading(viewer, true);
+    }
 }
 
 static void on_control(struct viewer *viewer, const struct pd_client_frame *frame)
@@ -430,13 +478,15 @@ void pd_viewer_own(struct pd_viewers *all, struct pd_exchange *exchange,
 
 /* ---- all of them ---- */
 
-struct pd_viewers *pd_viewers_new(uv_loop_t *loop, struct pd_api_context *api)
+struct pd_viewers *pd_viewers_new(uv_loop_t *loop, struct pd_api_context *api,
+                                  const struct pd_viewer_limits *limits)
 {
-    static const int64_t duration_ms[BEATS] = {[BEAT] = PD_VIEWER_BEAT_MS};
+    const int64_t duration_ms[BEATS] = {[BEAT] = limits->beat_ms};
     struct pd_viewers *all = PD_NEW(struct pd_viewers);
 
     all->api = api;
     all->loop = loop;
+    all->limits = *limits;
     pd_deadlines_init(&all->beats, loop, duration_ms, BEATS, on_beat, all);
     return all;
 }

@@ -9,21 +9,29 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <uv.h>
 
 #include "api/execution.h"
 #include "api/server.h"
 #include "api/websocket.h"
 
-#define PD_VIEWER_BEAT_MS 20000                 /* a ping, a comment; unanswered: it is lost */
-#define PD_VIEWER_IDLE_MS (5 * 60 * 1000)       /* a socket that asks for nothing */
-#define PD_VIEWER_LIFE_MS (12 * 60 * 60 * 1000) /* then it must come again */
+/* How long clients may be quiet, or there at all. Looked at with each beat. */
+struct pd_viewer_limits {
+    int64_t beat_ms; /* from one ping, or comment, to the next; unanswered by then: it is lost */
+    int64_t idle_ms; /* a socket that asks for no run */
+    int64_t life_ms; /* then it must come again */
+};
+extern const struct pd_viewer_limits pd_viewer_limits_default;
+
 #define PD_RUN_FRAME_BYTES_MAX (16u * 1024 * 1024)
 
 struct pd_api_context;
 struct pd_viewers;
 
-struct pd_viewers *pd_viewers_new(uv_loop_t *loop, struct pd_api_context *api);
+/* `limits` are copied. */
+struct pd_viewers *pd_viewers_new(uv_loop_t *loop, struct pd_api_context *api,
+                                  const struct pd_viewer_limits *limits);
 /* After the server is closed, and with it every viewer. `closed` fires from the loop. */
 void pd_viewers_close(struct pd_viewers *viewers, void (*closed)(void *arg), void *arg);
 size_t pd_viewers_count(const struct pd_viewers *viewers);

@@ -190,6 +190,18 @@ bool pd_websocket_send(struct pd_websocket *socket, struct pd_entry *entry)
     return !socket->no_room && !socket->long_entry;
 }
 
+void pd_websocket_send_text(struct pd_websocket *socket, const char *text)
+{
+    const struct wslay_event_msg message = {
+        .opcode = WSLAY_TEXT_FRAME,
+        .msg = (const uint8_t *)text,
+        .msg_length = strlen(text),
+    };
+
+    wslay_event_queue_msg(socket->context, &message);
+    push(socket);
+}
+
 void pd_websocket_ping(struct pd_websocket *socket)
 {
     const struct wslay_event_msg ping = {.opcode = WSLAY_PING};

@@ -68,6 +68,8 @@ struct pd_exchange *pd_websocket_exchange(struct pd_websocket *socket);
 /* Send an entry's JSON as a text message; takes a reference of its own. A long one goes
  * in fragments, as the peer reads. False: wait for `room` before the next. */
 bool pd_websocket_send(struct pd_websocket *socket, struct pd_entry *entry);
+/* A short text of our own, besides. Not more of them than the peer asks for. */
+void pd_websocket_send_text(struct pd_websocket *socket, const char *text);
 void pd_websocket_ping(struct pd_websocket *socket);
 /* Whether anything came from the peer since this was last asked. */
 bool pd_websocket_was_heard(struct pd_websocket *socket);

@@ -130,6 +130,46 @@ os.write(2, b'\\xff\\xfe'); time.sleep(0.05); os.write(2, b'\\xe2\\x82')
             await speaking
         self.assertEqual(client.text(), "%d True\n" % (len(piece) * pieces))
 
+    async def test_stdin_by_credit(self):
+        """A program that never reads: the credit ends, and a cancel behind it is seen. One
+        that reads: all of it arrives."""
+        async with connect(self.service) as client:
+            await client.say(type="run", code="import time; time.sleep(60)", timeout=60,
+                             stdin_open=True, stdin_credit=True)
+            await client.until_type("started")
+            self.assertEqual(client.credit, 256 * 1024)
+            sent = 0
+            while client.credit > 0:
+                piece = min(client.credit, 50000)
+                client.credit -= piece
+                sent += piece
+                await client.say(type="stdin", data="x" * piece)
+                try:
+                    while True:
+                        await client.hear(0.1)
+                except asyncio.TimeoutError:
+                    pass
+            self.assertGreaterEqual(sent, 256 * 1024)
+            begun = time.monotonic()
+            await client.say(type="cancel")
+            await client.end()
+            self.assertEqual(client.exit["status"], "canceled")
+            self.assertLess(time.monotonic() - begun, 20)
+        async with connect(self.service) as client:
+            await client.say(type="run", code="import sys; print(len(sys.stdin.read()))",
+                             stdin_open=True, stdin_credit=True)
+            left = 3_000_000
+            while left:
+                while client.credit < min(left, 60000):
+                    self.assertIsNotNone(await client.hear(), client.frames[-2:])
+                piece = min(left, 60000)
+                await client.say(type="stdin", data="y" * piece)
+                client.credit -= piece
+                left -= piece
+            await client.say(type="stdin_eof")
+            await client.end()
+            self.assertEqual(client.text(), "3000000\n")
+
     async def test_signals_and_cancel(self):
         code = ("import signal, time, sys\nsignal.signal(signal.SIGUSR1, lambda *a: print('usr1', flush=True))\n"
                 "print('ready', flush=True)\nwhile True: time.sleep(0.05)")
@@ -571,7 +611,7 @@ class Languages(unittest.IsolatedAsyncioTestCase):
 
 class ZDescription(unittest.TestCase):
     def test_every_type_was_seen(self):
-        """Runs last: what api/asyncapi.yaml describes is what there is."""
+        """Runs last: what api/reference/asyncapi.yaml describes is what there is."""
         described = set(live.ASYNCAPI["components"]["messages"])
         self.assertEqual(described - live.SEEN, set())
 

@@ -65,11 +65,12 @@ static void test_frames(void **state)
     struct pd_client_frame frame;
 
     (void)state;
-    assert_int_equal(
-        parse("{\"type\":\"run\",\"code\":\"x\",\"tty\":true,\"cols\":80,\"detach\":true}", &frame),
-        0);
+    assert_int_equal(parse("{\"type\":\"run\",\"code\":\"x\",\"tty\":true,\"cols\":80,\"detach\":"
+                           "true,\"stdin_credit\":true}",
+                           &frame),
+                     0);
     assert_int_equal(frame.type, PD_CLIENT_RUN);
-    assert_true(frame.tty && frame.detach && !frame.stdin_open);
+    assert_true(frame.tty && frame.detach && frame.stdin_credit && !frame.stdin_open);
     assert_int_equal(frame.cols, 80);
     assert_int_equal(frame.rows, 0);
     assert_int_equal(pd_node_count(frame.request), 1); /* what POST /execute has, too */

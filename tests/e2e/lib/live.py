@@ -16,14 +16,14 @@ import yaml  # noqa: E402
 
 from lib.service import ROOT  # noqa: E402
 
-with open(os.path.join(ROOT, "api", "asyncapi.yaml")) as file:
+with open(os.path.join(ROOT, "api", "reference", "asyncapi.yaml")) as file:
     ASYNCAPI = yaml.safe_load(file)
 
 SEEN = set()  # types of frames that were checked, said and heard
 
 
 def check(frame):
-    """Every frame must be as api/asyncapi.yaml describes it."""
+    """Every frame must be as api/reference/asyncapi.yaml describes it."""
     schema = {"$ref": "#/components/schemas/" + frame["type"], "components": ASYNCAPI["components"]}
     jsonschema.Draft7Validator(schema).validate(frame)
     SEEN.add(frame["type"])
@@ -36,6 +36,7 @@ class Live:
         self.socket = socket
         self.frames = []
         self.times = []
+        self.credit = 0
         self.read_to = 0  # of all that was printed, what `until` has found
 
     async def say(self, **frame):
@@ -51,6 +52,9 @@ class Live:
         assert isinstance(text, str), text
         frame = json.loads(text)
         check(frame)
+        if frame["type"] == "stdin_credit":
+            self.credit += frame["bytes"]
+            return frame  # no event of the run
         if self.frames:
             last, next_seq = self.frames[-1]["seq"], frame.get("from_seq", frame["seq"])
             assert next_seq <= last + 1 <= frame["seq"], (self.frames[-1], frame)
