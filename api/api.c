@@ -71,6 +71,7 @@ static const struct pd_route routes[] = {
     {PD_METHOD_POST, "/session/links", PD_SCOPE_ALL, pd_session_link_handle},
     {PD_METHOD_GET, "/metrics", PD_SCOPE_READ, pd_metrics_handle},
     {PD_METHOD_GET, "/openapi.json", PD_SCOPE_OPEN, pd_openapi_handle},
+    {PD_METHOD_GET, "/asyncapi.yaml", PD_SCOPE_OPEN, pd_asyncapi_handle},
     {PD_METHOD_GET, "/docs", PD_SCOPE_OPEN, pd_docs_handle},
     {PD_METHOD_GET, "/docs/{}", PD_SCOPE_OPEN, pd_docs_file_handle},
     {.path = NULL},

@@ -116,6 +116,12 @@ void pd_openapi_handle(void *arg, struct pd_exchange *exchange)
     reply(exchange, "application/json", api->reference->json.data, api->reference->json.len);
 }
 
+void pd_asyncapi_handle(void *arg, struct pd_exchange *exchange)
+{
+    (void)arg;
+    reply_asset(exchange, "api/reference/asyncapi.yaml", "application/yaml"); /* RFC 9512 */
+}
+
 void pd_docs_handle(void *arg, struct pd_exchange *exchange)
 {
     (void)arg;
