@@ -9,6 +9,7 @@ BUILD_PACKAGES=(
 )
 TEST_PACKAGES=(clang libclang-rt-dev python3 procps iproute2 curl crun redis-server prometheus
     chromium fonts-dejavu-core python3-websockets python3-jsonschema python3-yaml docker-compose dpkg-dev systemd
+    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
     postgresql nginx-light caddy lintian sqlite3)
 IMAGE_PACKAGES=(mmdebstrap ca-certificates)
 # The Docker client is a package of its own from Debian 13 on.
