@@ -24,8 +24,8 @@ BOOT_AGAIN = 75
 E2E = ["attacks_test.Held", "hostile_test", "runs_test", "agent_test", "filter_test", "direct_test",
        "crash_test.Crash.test_idle", "crash_test.Crash.test_run_under", "test_each_says_hello"]
 # name, and what of it runs: words for e2e, else a module of this folder
-PARTS = [("host", None), ("e2e", E2E), ("gates", None), ("apparmor", None), ("crun", None),
-         ("rootless", None), ("unit", None), ("reboot", None)]
+PARTS = [("host", None), ("apparmor", None), ("gates", None), ("e2e", E2E), ("crun", None),
+         ("unit", None), ("reboot", None)]
 
 
 def run_module(name):

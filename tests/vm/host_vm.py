@@ -27,7 +27,7 @@ class Host(unittest.TestCase):
         with open("/proc/1/comm") as file:
             self.assertEqual(file.read().strip(), "systemd")
 
-    def test_a_program_says_hello(self):
+    def test_causes_of_an_end(self):
         """The causes of an end that only a control group of version 2 tells."""
         with Service(short_form(1, 1)) as service:
             service.wait_sandboxes(1, timeout=300)
