@@ -83,12 +83,14 @@ class Crash(unittest.TestCase):
         with Service(short_form(1, 2)) as service:
             sandbox = service.wait_sandboxes(1)[0]["Id"]
             service.hello()
+            service.wait_sandboxes(2)  # for the next one, so that none appears later on
             answers = []
             caller = threading.Thread(target=lambda: answers.append(service.execute(
                 "import time; print('begun', flush=True); time.sleep(100)", timeout=120)))
             caller.start()
-            wait_for(lambda: "Claimed" in service.request(
-                "GET", "/apis/paddock.dev/v1/sandboxes").body.decode())
+            wait_for(lambda: [s for s in service.request(
+                "GET", "/apis/paddock.dev/v1/sandboxes").json["items"]
+                if s["status"]["phase"] == "Claimed"])
             time.sleep(0.5)
             busy = [c["Id"] for c in service.sandboxes(state="running")]
             began = time.monotonic()
