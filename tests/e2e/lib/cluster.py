@@ -12,7 +12,8 @@ AOF = ("--appendonly", "yes", "--appendfsync", "everysec")
 class Cluster:
     """A Redis and so many replicas; at the end nothing of any of them is left."""
 
-    def __init__(self, count, config):
+    def __init__(self, count, config, args=(), env=None):
+        self.args, self.env = args, env or {}
         self.redis = Redis(*AOF)
         self.config = config
         self.replicas = []
@@ -30,8 +31,8 @@ class Cluster:
         return self
 
     def add(self, what="serve", config=None, pools=None):
-        service = Service(config or self.config, pools, env={"REDIS_URL": self.redis.url},
-                          what=what).start()
+        service = Service(config or self.config, pools, args=self.args, what=what,
+                          env=dict(self.env, REDIS_URL=self.redis.url)).start()
         self.replicas.append(service)
         self.instances.add(service.instance)
         return service
