@@ -17,7 +17,7 @@ done
 
 need_packages "${BUILD_PACKAGES[@]}" "${VM_PACKAGES[@]}" dpkg-dev
 need_node
-build_preset release paddock paddock-agent
+build_preset release paddock pd_agent bench_cgroup_cost
 need_engine
 need_image python:3.11-slim
 need_image_all
@@ -35,7 +35,8 @@ mkdir -p "$report"
 job=$(mktemp -d)
 trap 'rm -rf "$job"' EXIT
 (cd "$ROOT" && git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf "$job/tree.tar" \
-    && tar -rf "$job/tree.tar" build/release/paddock build/release/paddock-agent)
+    && tar -rf "$job/tree.tar" build/release/paddock build/release/paddock-agent \
+        build/release/tests/bench_cgroup_cost)
 (cd "$ROOT/build/release" && cpack -G DEB -B "$job/package" >"$report/cpack" 2>&1) ||
     die "the package could not be built" "see $report/cpack"
 mv "$job"/package/*.deb "$job/paddock.deb"

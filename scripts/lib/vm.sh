@@ -2,10 +2,11 @@
 # v2 and AppArmor, systemd, a Docker engine. Its disk is kept outside the tree, named by
 # what it is made from; a run writes to a layer that is thrown away. Needs image.sh.
 # shellcheck shell=bash
+# shellcheck disable=SC2016,SC2034,SC2153
 
 VM_PACKAGES=(qemu-system-x86 seabios e2fsprogs mmdebstrap)
 VM_INCLUDE=linux-image-amd64,systemd-sysv,udev,dbus,dbus-user-session,libpam-systemd,kmod
-VM_INCLUDE+=,docker.io,containerd,runc,crun,apparmor,iptables,uidmap,slirp4netns,rootlesskit,fuse-overlayfs
+VM_INCLUDE+=,docker.io,containerd,runc,crun,apparmor,iptables
 VM_INCLUDE+=,python3,python3-yaml,python3-jsonschema,procps,psmisc,iproute2,curl,ca-certificates,passwd
 VM_INCLUDE+=,libuv1,libcurl4,libyaml-0-2,libjansson4,libssl3,libsqlite3-0,libpq5,libhiredis0.14,libwslay1
 VM_DISK_BYTES=12G

@@ -5,7 +5,7 @@ import os
 import subprocess
 import unittest
 
-from lib.service import Service, short_form
+from lib.service import Service, binary, short_form
 
 
 def info():
@@ -37,3 +37,21 @@ class Host(unittest.TestCase):
             busy = service.execute("import time\nend = time.process_time() + 0.5\n"
                                    "while time.process_time() < end: pass", timeout=120)
             self.assertGreater(busy["usage"]["cpu"], 0.4, busy)
+
+    def test_what_a_control_group_would_cost(self):
+        """A figure, not a limit. An emulated machine's says something beside a fork only."""
+        program = os.path.join(os.path.dirname(binary()), "tests", "bench_cgroup_cost")
+        self.assertIn("entered by clone3", self.measure(program))
+
+    def measure(self, program):
+        root = "/sys/fs/cgroup/paddock-bench-root"
+        os.mkdir(root)
+        try:
+            with open("/sys/fs/cgroup/cgroup.subtree_control", "w") as file:
+                file.write("+memory +cpu +pids")
+            text = subprocess.run([program, "300", root], check=True, timeout=600, text=True,
+                                  stdout=subprocess.PIPE).stdout
+        finally:
+            os.rmdir(root)
+        print("     " + text.replace("\n", "\n     ").rstrip())
+        return text
