@@ -10,7 +10,7 @@ import tempfile
 import unittest
 import urllib.parse
 
-from lib.service import ROOT, Service, short_form, wait_for
+from lib.service import ROOT, Service, binary, short_form, wait_for
 
 SOURCE = "api/reference/openapi.yaml"
 
@@ -152,6 +152,59 @@ class OpenApi(unittest.TestCase):
                     answer = self.service.request(method, target, key=False)
                     self.assertEqual(answer.status, 401)
                     self.check_answer(about, answer)
+
+    def test_refusals_are_told(self):
+        """What a client can do wrong, and that the operation's own list has the answer."""
+        plain, form = {"Content-Type": "application/json"}, {"Content-Type": "application/x-www-form-urlencoded"}
+        reader = self.new_key("read")
+        runner = self.new_key("execute")
+        run = '{"code": "print(1)"}'
+        first = self.service.request("POST", "/executions", run, dict(plain, **{"Idempotency-Key": "told"}))
+        self.assertEqual(first.status, 202, first)
+        where = first.headers["Location"]
+        other = '{"code": "print(2)"}'
+        cases = [("GET", "/executions?limit=0", "", {}, 400), ("GET", "/executions?cursor=x", "", {}, 400),
+                 ("GET", "/executions?from=x", "", {}, 400),
+                 ("GET", where + "/stream?from=x", "", {"Accept": "text/event-stream"}, 400),
+                 ("GET", "/execute/stream", "", {}, 426), ("GET", "/metrics", "", {"X-API-Key": runner}, 403),
+                 ("DELETE", where, "", {"X-API-Key": reader}, 403),
+                 ("POST", "/login", "key=no", dict(form, Origin="http://e.example"), 403),
+                 ("POST", "/login", "{}", plain, 415), ("POST", "/login", "x" * 100000, form, 413)]
+        for path in ("/execute", "/executions"):
+            cases += [("POST", path, "{", plain, 400), ("POST", path, run, dict(plain, **{"Idempotency-Key": "x" * 300}), 400),
+                      ("POST", path, run, dict(plain, **{"X-API-Key": reader}), 403),
+                      ("POST", path, "code", {"Content-Type": "text/plain"}, 415),
+                      ("POST", path, "x" * 70000000, plain, 413),
+                      ("POST", path, other, dict(plain, **{"Idempotency-Key": "told"}), 422)]
+        for method, path, body, headers, status in cases:
+            with self.subTest("%s %s %d" % (method, path, status)):
+                answer = self.service.request(method, path, body or None, headers)
+                self.assertEqual(answer.status, status, answer)
+                self.check_answer(self.operation(method, path), answer)
+
+    def new_key(self, scopes):
+        text = subprocess.run([binary(), "key", "new", "--name", scopes, "--scopes", scopes, "--state-dir",
+                               self.service.state_dir], check=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True, timeout=60).stdout.split()[0]
+        wait_for(lambda: self.service.request("GET", "/languages", headers={"X-API-Key": text}).status == 200)
+        return text
+
+    def operation(self, method, path):
+        path = path.partition("?")[0]
+        for told, name, about in operations(self.document):
+            if told == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", name), path):
+                return about
+        self.fail("no operation %s %s" % (method, path))
+
+    def test_query_parameters_are_told(self):
+        told = {resolve(self.document, p)["name"] for _, _, about in operations(self.document)
+                for p in about.get("parameters", ()) if resolve(self.document, p)["in"] == "query"}
+        asked = set()
+        for name in os.listdir(os.path.join(ROOT, "api")):
+            if name.endswith(".c") and not name.startswith("kube_"):
+                with open(os.path.join(ROOT, "api", name)) as file:
+                    asked |= set(re.findall(r'pd_exchange_query\(\w+, "(\w+)"', file.read()))
+        self.assertEqual(asked, told)
 
     def test_fields_of_execute_are_those_of_its_schema(self):
         with open(os.path.join(ROOT, "api", "schemas", "execute.yaml")) as file:
