@@ -27,7 +27,7 @@
 #define PD_BOOK_MAX 20000          /* executions that are not done */
 #define PD_BOOK_KEY_MAX 10000      /* of one key */
 #define PD_BOOK_LIVE_MAX 1024      /* with the dispatcher */
-#define PD_BOOK_PRUNE_MS 30000     /* between looks at old records */
+#define PD_BOOK_PRUNE_MS 10000     /* between looks at old records */
 #define PD_BOOK_RETRY_MS 1000      /* between looks at what cannot begin */
 #define PD_BOOK_POOL_WAIT_MS                                                                       \
     60000 /* after the start (or what was taken up last), for a pool that is not there (yet) */

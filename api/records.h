@@ -25,6 +25,7 @@
 #define PD_RECORD_EVENTS_BYTES_MAX (256u * 1024) /* of one execution's events */
 #define PD_RECORDS_PAGE_MAX 500
 #define PD_RECORDS_PRUNE_MAX 500            /* rows in one go */
+#define PD_RECORDS_COUNTED_MAX 100000       /* of what waits for PostgreSQL no more is counted */
 
 extern const struct pd_db_schema pd_records_schema;
 
@@ -33,7 +34,10 @@ struct pd_records;
 struct pd_records_config {
     struct pd_db *db;
     int64_t age_ms;     /* done rows older than this go; 0: never */
-    int64_t size_bytes; /* of the database; the oldest done rows go beyond it; 0: no bound */
+    /* Of the database; 0: no bound. Beyond it the oldest done rows go; where rows are
+     * shipped first those that were, then those of plain runs that were not (counted as
+     * dropped), and while that is not enough nothing is accepted. */
+    int64_t size_bytes;
     bool keep_code;     /* the code itself, not only its hash */
     bool ship;          /* rows that were not shipped yet stay */
 };
@@ -42,8 +46,13 @@ struct pd_records *pd_records_new(const struct pd_records_config *config);
 /* Nothing may be under way any more: after pd_db_close. */
 void pd_records_free(struct pd_records *records);
 
-/* Refused records of plain runs since the start: too many waited for the disk. */
+/* Records of plain runs that were given up since the start: too many waited for the
+ * disk, or for PostgreSQL. */
 uint64_t pd_records_dropped(const struct pd_records *records);
+
+struct pd_metrics;
+/* A collector (common/metrics.h): what becomes of records. arg: struct pd_records. */
+void pd_records_collect(void *arg, struct pd_metrics *metrics);
 
 /* Whether executions are accepted; else the sentence says what is refused and why
  * (borrowed until the next call). */

@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/loop_pg.h"
 #include "common/mem.h"
+#include "common/metrics.h"
 
 /* Only where something is to be done: afterwards the role needs no right to create. */
 static const char migrate_sql[] =
@@ -78,9 +79,12 @@ struct pd_shipper {
 static void connect_soon(struct pd_shipper *shipper);
 static void read_batch(struct pd_shipper *shipper);
 
-uint64_t pd_shipper_shipped(const struct pd_shipper *shipper)
+void pd_shipper_collect(void *arg, struct pd_metrics *metrics)
 {
-    return shipper->shipped;
+    const struct pd_shipper *shipper = arg;
+
+    pd_metrics_set(metrics, PD_M_POSTGRES_UP, NULL, shipper->is_up);
+    pd_metrics_set(metrics, PD_M_RECORDS_SHIPPED, NULL, (double)shipper->shipped);
 }
 
 /* ---- ending ---- */

@@ -17,7 +17,7 @@
 #define PD_SHIP_IDLE_MS 500
 #define PD_SHIP_BATCH_MAX 1000
 #define PD_SHIP_RETRY_MIN_MS 500
-#define PD_SHIP_RETRY_MAX_MS 30000
+#define PD_SHIP_RETRY_MAX_MS 10000
 #define PD_SHIP_PRUNE_MS (60 * 60 * 1000)
 
 struct pd_shipper;
@@ -35,6 +35,8 @@ int pd_shipper_open(const struct pd_shipper_config *config, struct pd_shipper **
 /* Before the database is closed: what it still answers finds the shipper there. */
 void pd_shipper_close(struct pd_shipper *shipper, void (*closed)(void *arg), void *arg);
 
-uint64_t pd_shipper_shipped(const struct pd_shipper *shipper); /* since the start */
+/* A collector (common/metrics.h). arg: struct pd_shipper. */
+struct pd_metrics;
+void pd_shipper_collect(void *arg, struct pd_metrics *metrics);
 
 #endif

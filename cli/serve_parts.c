@@ -106,6 +106,7 @@ static int open_records(struct service *service, struct pd_err *err)
     if (pd_records_env(&config, err) < 0)
         return err->kind;
     service->records = pd_records_new(&config);
+    pd_metrics_on_collect(service->metrics, pd_records_collect, service->records);
     return 0;
 }
 
@@ -119,7 +120,10 @@ static int open_shipper(struct service *service, struct pd_err *err)
         return 0;
     if (pd_records_env_age("PADDOCK_DATABASE_AGE", 0, &config.age_ms, err) < 0)
         return err->kind;
-    return pd_shipper_open(&config, &service->shipper, err);
+    if (pd_shipper_open(&config, &service->shipper, err) < 0)
+        return err->kind;
+    pd_metrics_on_collect(service->metrics, pd_shipper_collect, service->shipper);
+    return 0;
 }
 
 static int open_keys(struct service *service, struct pd_err *err)

@@ -54,6 +54,12 @@ enum pd_metric {
     PD_M_HTTP_REQUESTS, /* route, method, code */
     PD_M_HTTP_SECONDS,  /* route */
     PD_M_SOCKETS,       /* gauge */
+    /* records */
+    PD_M_DATABASE_UP,       /* gauge */
+    PD_M_RECORDS_DROPPED,
+    PD_M_RECORDS_UNSHIPPED, /* gauge */
+    PD_M_RECORDS_SHIPPED,
+    PD_M_POSTGRES_UP, /* gauge */
     /* the process */
     PD_M_LOOP_TURN_SECONDS, /* none */
     PD_M_BUILD_INFO,        /* version, libuv, libcurl; gauge */

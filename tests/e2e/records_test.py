@@ -258,6 +258,49 @@ class Postgres(unittest.TestCase):
                 wait_for(lambda: "has version 99" in service.log())
                 service.hello()
 
+    def test_what_waits_is_bounded(self):
+        """PostgreSQL away until the bound: nothing accepted is lost, no more is accepted."""
+        if is_sanitized():
+            return  # a minute of waiting; unit/records_test has its code with sanitizers
+        env = {"PADDOCK_RECORDS_SIZE": "1Mi"}
+        with postgres.Postgres() as server:
+            with Service(config=short_form(2, 2), env=dict(env, DATABASE_URL=server.url)) as service:
+                service.hello()
+                wait_for(lambda: "takes records" in service.log() and self.count(server) == 1, 60)
+                server.stop()
+                plain = service.execute("print('plain')")["id"]
+                accepted = []
+
+                def is_full():
+                    """a refusal"""
+                    answer = post(service, {"code": "print('x' * 60000)"})
+                    if answer.status == 202:
+                        accepted.append(answer.json["id"])
+                        done(service, accepted[-1])
+                        return False
+                    self.assertEqual(answer.status, 503, answer)
+                    self.assertIn("Retry-After", answer.headers)
+                    self.assertIn("PostgreSQL", answer.json["detail"])
+                    return True
+                wait_for(is_full, 120, 0.5)
+                health = service.request("GET", "/health")
+                self.assertEqual(health.status, 503, health)
+                self.assertIn("PADDOCK_RECORDS_SIZE", health.json["detail"])
+                service.hello()  # goes on
+                figures = service.request("GET", "/metrics").body.decode()
+                self.assertIn("paddock_postgres_up 0", figures)
+                self.assertRegex(figures, r"paddock_records_unshipped [1-9]")
+                self.assertRegex(figures, r"paddock_records_dropped_total [1-9]")
+                self.assertEqual(service.request("GET", "/executions/" + plain).status, 404)
+                for id in accepted:
+                    self.assertEqual(service.request("GET", "/executions/" + id).status, 200, id)
+                server.start()
+                wait_for(lambda: {(id,) for id in accepted} <=
+                         {tuple(row) for row in server.query("SELECT id FROM paddock.executions")},
+                         90)
+                wait_for(lambda: service.request("GET", "/health").status == 200, 60)
+                wait_for(lambda: post(service, {"code": "print(1)"}).status == 202, 60)
+
 
 if __name__ == "__main__":
     unittest.main()
