@@ -7,16 +7,20 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/time.h"
+#include "common/uid.h"
 
-/* KEYS seen, totals, lease; ARGV id, '1' when it owns sandboxes. The time (ms),
- * everyone and when, all totals, the lease or ''. */
+/* KEYS seen, totals, lease, dataset; ARGV id, '1' when it owns sandboxes, a name for the
+ * data if they have none. The time (ms), everyone and when, all totals, the lease or '',
+ * the data's name. */
 #define BEAT_SCRIPT                                                                                \
     "local time = redis.call('TIME')\n"                                                            \
     "local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)\n"                 \
     "local text = string.format('%.0f', ms)\n"                                                     \
+    "redis.call('SET', KEYS[4], ARGV[3], 'NX')\n"                                                  \
     "if ARGV[2] == '1' then redis.call('ZADD', KEYS[1], text, ARGV[1]) end\n"                      \
     "return {text, redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES'),\n"                          \
-    "  redis.call('HGETALL', KEYS[2]), redis.call('GET', KEYS[3]) or ''}\n"
+    "  redis.call('HGETALL', KEYS[2]), redis.call('GET', KEYS[3]) or '', redis.call('GET', "       \
+    "KEYS[4])}\n"
 
 /* KEYS seen, totals, wishes; ARGV id. One that still owns something is to be found
  * dead. */
@@ -45,7 +49,8 @@ struct total {
 struct pd_replica {
     struct pd_redis *redis;
     struct pd_redis_script beat, leave;
-    char *seen_key, *totals_key, *wishes_key, *lease_key;
+    char *seen_key, *totals_key, *wishes_key, *lease_key, *dataset_key;
+    char dataset[PD_UID_BYTES]; /* the name of what Redis has */
     char id[PD_REPLICA_ID_MAX];
     enum pd_replica_part part;
     struct pd_time led_at; /* when Redis said last that somebody leads */
@@ -64,6 +69,11 @@ struct pd_replica {
 };
 
 /* ---- what Redis says ---- */
+
+static bool owns(const struct pd_replica *replica)
+{
+    return replica->part != PD_REPLICA_LEADS;
+}
 
 static int by_name(const void *a, const void *b)
 {
@@ -137,6 +147,46 @@ static bool take_totals(struct pd_replica *replica, const struct pd_redis_reply 
     return changed;
 }
 
+/* Redis has lost its data: everyone that we had heard of is as if heard of now. Who does
+ * not register again is then found dead like any other, and what it left is collected. */
+static void write_down_known(struct pd_replica *replica, const struct pd_redis_reply *now_ms)
+{
+    size_t n = replica->n_live + replica->n_dead;
+    struct pd_redis_arg *args = pd_calloc(3 + 2 * n, sizeof *args);
+    size_t used = 3;
+    struct pd_err err;
+
+    args[0] = (struct pd_redis_arg)PD_REDIS_TEXT("ZADD");
+    args[1] = (struct pd_redis_arg)PD_REDIS_TEXT(replica->seen_key);
+    args[2] = (struct pd_redis_arg)PD_REDIS_TEXT("NX");
+    for (size_t i = 0; i < n; i++) {
+        const char *id =
+            i < replica->n_live ? replica->live[i].id : replica->dead[i - replica->n_live].id;
+        if (!owns(replica) && strcmp(id, replica->id) == 0)
+            continue;
+        args[used++] = (struct pd_redis_arg)PD_REDIS_TEXT(now_ms->text);
+        args[used++] = (struct pd_redis_arg)PD_REDIS_TEXT(id);
+    }
+    pd_log(PD_LOG_WARN, "replica", "Redis has lost its data; who was known is written down again",
+           "replicas", PD_NUM(n), NULL);
+    if (used > 3 && pd_redis_command(replica->redis, args, used, NULL, NULL, &err) < 0)
+        pd_log(PD_LOG_WARN, "replica", "not written down", "err", err.msg, NULL);
+    free(args);
+}
+
+/* Before the answer is taken: who was known before is still at hand. */
+static void note_dataset(struct pd_replica *replica, const struct pd_redis_reply *reply)
+{
+    const struct pd_redis_reply *now_ms = pd_redis_reply_string(reply, 0);
+    const struct pd_redis_reply *dataset = pd_redis_reply_string(reply, 4);
+
+    if (!now_ms || !dataset || dataset->len >= sizeof replica->dataset)
+        return;
+    if (replica->dataset[0] && strcmp(replica->dataset, dataset->text) != 0)
+        write_down_known(replica, now_ms);
+    pd_strcpy(replica->dataset, sizeof replica->dataset, dataset->text);
+}
+
 static void replica_gone(struct pd_replica *replica);
 
 static void on_beaten(void *arg, const struct pd_err *err, const struct pd_redis_reply *reply)
@@ -154,8 +204,9 @@ static void on_beaten(void *arg, const struct pd_err *err, const struct pd_redis
         pd_log(PD_LOG_DEBUG, "replica", "no heartbeat", "err", err->msg, NULL);
         return;
     }
-    if (reply->type != PD_REDIS_ARRAY || reply->count != 4)
+    if (reply->type != PD_REDIS_ARRAY || reply->count != 5)
         return;
+    note_dataset(replica, reply);
     lease = pd_redis_reply_string(reply, 3);
     if (lease && lease->len > 0)
         replica->led_at = pd_time_now();
@@ -164,24 +215,20 @@ static void on_beaten(void *arg, const struct pd_err *err, const struct pd_redis
     replica->beaten(replica->arg, changed);
 }
 
-static bool owns(const struct pd_replica *replica)
-{
-    return replica->part != PD_REPLICA_LEADS;
-}
-
 void pd_replica_beat(struct pd_replica *replica)
 {
-    const struct pd_redis_arg args[] = {PD_REDIS_TEXT(replica->seen_key),
-                                        PD_REDIS_TEXT(replica->totals_key),
-                                        PD_REDIS_TEXT(replica->lease_key),
-                                        PD_REDIS_TEXT(replica->id),
-                                        PD_REDIS_TEXT(owns(replica) ? "1" : "0")};
+    char fresh[PD_UID_BYTES]; /* another one each time, or the loss of ours would not be seen */
+    const struct pd_redis_arg args[] = {
+        PD_REDIS_TEXT(replica->seen_key),   PD_REDIS_TEXT(replica->totals_key),
+        PD_REDIS_TEXT(replica->lease_key),  PD_REDIS_TEXT(replica->dataset_key),
+        PD_REDIS_TEXT(replica->id),         PD_REDIS_TEXT(owns(replica) ? "1" : "0"),
+        PD_REDIS_TEXT(pd_uid_random(fresh))};
     struct pd_err err;
 
     if (replica->asking || replica->closing)
         return;
     replica->asking =
-        pd_redis_eval(replica->redis, &replica->beat, 3, args, 5, on_beaten, replica, &err) == 0;
+        pd_redis_eval(replica->redis, &replica->beat, 4, args, 7, on_beaten, replica, &err) == 0;
 }
 
 /* ---- asked ---- */
@@ -277,6 +324,7 @@ struct pd_replica *pd_replica_open(const struct pd_replica_config *config)
     replica->seen_key = pd_asprintf("%s:seen", config->prefix);
     replica->totals_key = pd_asprintf("%s:totals", config->prefix);
     replica->wishes_key = pd_asprintf("%s:wishes", config->prefix);
+    replica->dataset_key = pd_asprintf("%s:dataset", config->prefix);
     replica->lease_key = pd_asprintf("%s:lease", config->prefix);
     pd_strcpy(replica->id, sizeof replica->id, config->id);
     replica->part = config->part;
@@ -302,6 +350,7 @@ static void replica_gone(struct pd_replica *replica)
     free(replica->totals_key);
     free(replica->wishes_key);
     free(replica->lease_key);
+    free(replica->dataset_key);
     free(replica->live);
     free(replica->dead);
     free(replica->totals);

@@ -7,7 +7,7 @@ import time
 import unittest
 
 from lib.cluster import Cluster, Load
-from lib.service import is_sanitized, manifest, short_form, wait_for
+from lib.service import IMAGE, is_sanitized, manifest, short_form, wait_for
 
 
 class Replicas(unittest.TestCase):
@@ -120,3 +120,31 @@ class Replicas(unittest.TestCase):
                 return int(cluster.redis.cli("HLEN", cluster.key("sandboxes"))) == len(cluster.live())
             wait_for(registered, 30)
             self.assertLessEqual(len(cluster.live()), 2)
+
+    def test_one_dies_while_redis_loses_its_data(self):
+        """Nobody in Redis knows of it any more; those who live do."""
+        with Cluster(3, short_form(3, 6)) as cluster:
+            cluster.wait_all_warm()
+            time.sleep(1.5)  # everyone has heard of everyone
+            dead = cluster.replicas[1]
+            foreign = dead.engine.create(IMAGE, {
+                "paddock.dev/instance": "0123456789abcdef", "paddock.dev/pool": "default",
+                "paddock.dev/sandbox": "somebody-elses"}, start=True)
+            try:
+                cluster.redis.kill9()
+                cluster.kill(dead)
+                self.assertTrue(dead.containers())
+                for name in os.listdir(cluster.redis.dir):
+                    if name.startswith("appendonly"):
+                        os.rename(os.path.join(cluster.redis.dir, name),
+                                  os.path.join(cluster.redis.dir, "lost"))
+                cluster.redis.start()
+                wait_for(lambda: not dead.containers(), 90)
+                self.assertTrue(dead.engine.inspect(foreign)["State"]["Running"],
+                                "a container that is not ours was stopped")
+                for service in cluster.replicas:
+                    if service is not dead:
+                        service.hello()
+            finally:
+                dead.engine.remove(foreign)
+            cluster.forget(dead)
