@@ -103,6 +103,8 @@ static struct pd_node *imagine(struct pd_kube_write *write)
         imagined.created_wall_ms = pd_wall_ms();
         imagined.status.warm_hit_ratio = -1;
         imagined.status.refill_p99_ms = -1;
+        imagined.status.start_p90_ms = -1;
+        imagined.status.recommended_min = -1;
         pd_strcpy(imagined.source, sizeof imagined.source, PD_KUBE_SOURCE);
     }
     imagined.spec = write->spec;

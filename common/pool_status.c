@@ -115,6 +115,10 @@ struct pd_node *pd_pool_status_encode(const struct pd_pool *pool)
         pd_node_set_number(node, "warmHitRatio", round(status->warm_hit_ratio * 1e4) / 1e4);
     if (status->refill_p99_ms >= 0)
         pd_node_set_int(node, "refillP99Milliseconds", status->refill_p99_ms);
+    if (status->start_p90_ms >= 0)
+        pd_node_set_int(node, "startP90Milliseconds", status->start_p90_ms);
+    if (status->recommended_min >= 0)
+        pd_node_set_int(node, "recommendedMinSize", status->recommended_min);
     pd_node_set_string(node, "source", pool->source);
     if (pool->source_error[0])
         pd_node_set_string(node, "sourceError", pool->source_error);

@@ -68,6 +68,8 @@ struct pd_pool_status {
     int queue_length;
     double warm_hit_ratio; /* of the runs since start; -1: none yet */
     int64_t refill_p99_ms; /* from one's going until its successor is warm; -1: not measured yet */
+    int64_t start_p90_ms;  /* from asking for one until its agent answers; -1: likewise */
+    int recommended_min;   /* minSize with which nobody waits for a start; -1: likewise */
     struct pd_failures failures;
     struct pd_condition available, progressing, degraded;
 };

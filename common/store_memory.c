@@ -196,6 +196,8 @@ static struct pd_pool *pool_add(struct pd_store *store, struct pd_pool_spec *spe
     record->pool.created_wall_ms = pd_wall_ms();
     record->pool.status.warm_hit_ratio = -1;
     record->pool.status.refill_p99_ms = -1;
+    record->pool.status.start_p90_ms = -1;
+    record->pool.status.recommended_min = -1;
     pd_uid_random(record->pool.uid);
     pd_strcpy(record->pool.source, sizeof record->pool.source, source);
     if (store->pools.count == store->cap_by_name) {

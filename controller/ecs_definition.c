@@ -12,7 +12,6 @@
 #define AGENT_VOLUME "paddock"
 #define AGENT_FOLDER "/paddock"
 #define AGENT_USER "0:0"
-#define PLAIN_USER "50001:50001"
 #define NOFILE 4096
 #define RUN_FOLDER_MIB 1
 #define BODY_BYTES_MAX (64u * 1024) /* RegisterTaskDefinition's */
@@ -105,8 +104,8 @@ static void add_tmpfs(struct pd_node *list, const char *path, int64_t mib, bool 
     pd_node_add(list, tmpfs);
 }
 
-/* Fargate cannot add back what ALL took: where the agent changes users for runs,
- * the others of Docker's default capabilities are taken one by one. */
+/* Fargate cannot add back what ALL took: where the agent changes users, for runs or to
+ * give its rights up, the others of Docker's default capabilities are taken one by one. */
 static struct pd_node *capabilities_new(bool changes_uid)
 {
     static const char *const all[] = {"ALL", NULL};
@@ -141,7 +140,7 @@ static struct pd_node *init_container(const struct pd_ecs_template *template)
     return container;
 }
 
-static struct pd_node *linux_parameters(const struct pd_pool_spec *spec, bool changes_uid)
+static struct pd_node *linux_parameters(const struct pd_pool_spec *spec)
 {
     struct pd_node *parameters = pd_node_map_new(), *tmpfs = pd_node_list_new();
     int64_t disk_mib = (spec->resources.disk_bytes + MIB - 1) / MIB;
@@ -150,7 +149,7 @@ static struct pd_node *linux_parameters(const struct pd_pool_spec *spec, bool ch
     add_tmpfs(tmpfs, "/tmp", disk_mib, true);
     add_tmpfs(tmpfs, "/var/tmp", disk_mib, false);
     add_tmpfs(tmpfs, "/run/paddock", RUN_FOLDER_MIB, false);
-    pd_node_set(parameters, "capabilities", capabilities_new(changes_uid));
+    pd_node_set(parameters, "capabilities", capabilities_new(true));
     pd_node_set_bool(parameters, "initProcessEnabled", false);
     pd_node_set(parameters, "tmpfs", tmpfs);
     return parameters;
@@ -161,15 +160,21 @@ static void set_process(struct pd_node *container, const struct pd_ecs_template 
 {
     static const char *const agent[] = {AGENT_FOLDER "/agent", NULL};
     struct pd_node *environment = pd_node_set(container, "environment", pd_node_list_new());
-    struct pd_node *owner = pd_node_map_new();
+    struct pd_node *owner = pd_node_map_new(), *plain;
 
     pd_node_set(container, "entryPoint", texts(agent));
-    pd_node_set_string(container, "user", changes_uid ? AGENT_USER : PLAIN_USER);
+    pd_node_set_string(container, "user", AGENT_USER);
     pd_node_set_string(container, "workingDirectory", "/workspace");
     pd_node_set_int(container, "stopTimeout", PD_ECS_STOP_TIMEOUT_S);
     pd_node_set_string(owner, "name", "PADDOCK_OWNER_KEY");
     pd_node_set_string(owner, "value", template->owner_key);
     pd_node_add(environment, owner);
+    if (changes_uid)
+        return;
+    plain = pd_node_map_new(); /* the agent gives its rights up, once it has set its folders */
+    pd_node_set_string(plain, "name", "PADDOCK_PLAIN_USER");
+    pd_node_set_string(plain, "value", "1");
+    pd_node_add(environment, plain);
 }
 
 static void set_limits(struct pd_node *container, const struct pd_pool_spec *spec)
@@ -198,7 +203,7 @@ static struct pd_node *sandbox_container(const struct pd_ecs_template *template)
     set_limits(container, spec);
     pd_node_set_bool(container, "readonlyRootFilesystem", true);
     pd_node_set(container, "mountPoints", mount_new(true));
-    pd_node_set(container, "linuxParameters", linux_parameters(spec, changes_uid));
+    pd_node_set(container, "linuxParameters", linux_parameters(spec));
     return container;
 }
 

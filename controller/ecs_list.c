@@ -18,13 +18,17 @@ struct pd_ecs_list {
     int pages;
     char *next;
     pd_provider_list_cb cb;
+    pd_provider_done_cb surveyed; /* instead of cb */
     void *arg;
 };
 
 static void end(struct pd_ecs_list *list, const struct pd_err *err,
                 const struct pd_instance *instances, size_t count)
 {
-    list->cb(list->arg, err, instances, count);
+    if (list->surveyed)
+        list->surveyed(list->arg, err);
+    else
+        list->cb(list->arg, err, instances, count);
     free(list->next);
     free(list);
 }
@@ -70,7 +74,12 @@ static void on_described(void *arg, const struct pd_err *err)
         end(list, err, NULL, 0);
         return;
     }
+    ecs->n_listed = list->cluster > ecs->n_listed ? list->cluster : ecs->n_listed;
     pd_ecs_run_listed(ecs->run);
+    if (list->surveyed) {
+        end(list, NULL, NULL, 0);
+        return;
+    }
     instances = pd_calloc(ecs->book.count + 1, sizeof *instances);
     TAILQ_FOREACH(entry, &ecs->book.entries, entry)
     {
@@ -166,6 +175,18 @@ int pd_ecs_list_begin(struct pd_ecs *ecs, pd_provider_list_cb cb, void *arg, str
         uv_close((uv_handle_t *)turn, on_no_cluster);
         return 0;
     }
+    rc = ask(list, err);
+    if (rc < 0)
+        free(list);
+    return rc;
+}
+
+int pd_ecs_list_survey(struct pd_ecs *ecs, pd_provider_done_cb cb, void *arg, struct pd_err *err)
+{
+    struct pd_ecs_list *list = PD_NEW(struct pd_ecs_list);
+    int rc;
+
+    *list = (struct pd_ecs_list){.ecs = ecs, .surveyed = cb, .arg = arg};
     rc = ask(list, err);
     if (rc < 0)
         free(list);

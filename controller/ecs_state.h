@@ -51,6 +51,7 @@ struct pd_ecs {
     /* every cluster that has been spoken of */
     char clusters[PD_ECS_CLUSTERS_MAX][PD_ECS_CLUSTER_MAX];
     size_t n_clusters;
+    size_t n_listed; /* the first so many of them have been listed once */
 
     pd_provider_event_cb event;
     void *event_arg;
@@ -86,6 +87,9 @@ void pd_ecs_on_poll(uv_timer_t *timer);
 /* ---- ecs_list.c ---- */
 
 int pd_ecs_list_begin(struct pd_ecs *ecs, pd_provider_list_cb cb, void *arg, struct pd_err *err);
+/* Only enter into the book what exists, an earlier life's included: creates take what is
+ * there before they make more. cb fires once, from the loop. */
+int pd_ecs_list_survey(struct pd_ecs *ecs, pd_provider_done_cb cb, void *arg, struct pd_err *err);
 
 /* ---- ecs_ready.c ---- */
 

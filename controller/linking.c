@@ -108,13 +108,14 @@ static bool take_hello(struct pd_sandbox_state *state, const struct pd_hello *he
     return true;
 }
 
-/* Whose runs an earlier life's sandbox has served is not known any more. */
+/* Whose runs an earlier life's sandbox has served is not known any more. One that the
+ * provider handed out as new may be such a one, too: it has served before it was met. */
 static void take_over_runs(struct pd_sandbox_state *state, uint64_t runs)
 {
     struct pd_sandbox *sandbox = state->sandbox;
     const struct pd_pool_spec *spec = pd_life_pool(state)->spec;
 
-    if (!state->adopted || state->was_ready || runs == 0)
+    if (state->was_ready || runs == 0)
         return;
     sandbox->runs = (uint32_t)runs;
     if (!spec->recycle.share || pd_sandbox_serves_one_run(spec, sandbox)) {
@@ -127,8 +128,10 @@ static void learn_start_time(struct pd_sandbox_state *state, int64_t took_ms)
 {
     struct pd_pool_state *pool_state = pd_pool_state_of(pd_life_pool(state));
 
-    if (!state->adopted && !state->was_ready)
-        pool_state->start_ms = (pool_state->start_ms * 3 + took_ms) / 4;
+    if (state->adopted || state->was_ready)
+        return;
+    pool_state->start_ms = (pool_state->start_ms * 3 + took_ms) / 4;
+    pd_reserve_started(&pool_state->reserve, took_ms);
 }
 
 static void on_link_ready(void *arg, struct pd_link *link, const struct pd_hello *hello)

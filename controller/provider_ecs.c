@@ -68,13 +68,58 @@ void pd_ecs_emit(struct pd_ecs *ecs, const struct pd_provider_event *event)
 
 /* ---- operations ---- */
 
+static bool is_listed(const struct pd_ecs *ecs, const char *cluster)
+{
+    size_t i = 0;
+
+    while (i < ecs->n_clusters && strcmp(ecs->clusters[i], cluster) != 0)
+        i++;
+    return i < ecs->n_listed || i == ecs->n_clusters;
+}
+
+struct survey {
+    struct pd_ecs *ecs;
+    struct pd_pool_spec *spec;
+    pd_provider_done_cb cb;
+    void *arg;
+};
+
+static void on_surveyed(void *arg, const struct pd_err *err)
+{
+    struct survey *survey = arg;
+    struct pd_err failure;
+
+    if (err || (pd_ecs_ready_ensure(survey->ecs, survey->spec, survey->cb, survey->arg, &failure) <
+                    0 &&
+                (err = &failure)))
+        survey->cb(survey->arg, err);
+    pd_pool_spec_unref(survey->spec);
+    free(survey);
+}
+
+/* What an earlier life has in a cluster that no list has covered yet is found before
+ * anything is made there. */
 static int ecs_ensure_ready(struct pd_provider *provider, const struct pd_pool_spec *spec,
                             pd_provider_done_cb cb, void *arg, struct pd_err *err)
 {
     struct pd_ecs *ecs = ecs_of(provider);
+    struct survey *survey;
+    int rc;
 
     meet_cluster_of(ecs, spec);
-    return pd_ecs_ready_ensure(ecs, spec, cb, arg, err);
+    if (is_listed(ecs, pd_ecs_cluster_of(ecs, spec)))
+        return pd_ecs_ready_ensure(ecs, spec, cb, arg, err);
+    survey = PD_NEW(struct survey);
+    *survey = (struct survey){.ecs = ecs,
+                              .spec = pd_pool_spec_ref((struct pd_pool_spec *)(uintptr_t)spec),
+                              .cb = cb,
+                              .arg = arg};
+    rc = pd_ecs_list_survey(ecs, on_surveyed, survey, err);
+    if (rc < 0) {
+        pd_pool_spec_unref(survey->spec);
+        free(survey);
+    }
+    return rc;
 }
 
 static int ecs_create(struct pd_provider *provider, const struct pd_pool_spec *spec, const char *id,

@@ -30,6 +30,7 @@ struct pd_pool_state *pd_pool_state_of(struct pd_pool *pool)
         return state;
     state = PD_NEW(struct pd_pool_state);
     state->start_ms = start_guess_ms[pool->spec->provider];
+    pd_reserve_init(&state->reserve);
     pool->controller_data = state;
     return state;
 }
@@ -337,6 +338,7 @@ void pd_reconcile_pool(struct pd_controller *controller, const char *name)
     struct pd_pool_spec spec;
     struct pd_view view;
     struct pd_plan plan;
+    int claimed;
 
     if (!pool)
         return;
@@ -347,7 +349,10 @@ void pd_reconcile_pool(struct pd_controller *controller, const char *name)
     pd_growth_begin(&state->growth, pool->spec->template_hash);
     pd_peak_set_window(&state->in_use, pool->spec->scale_down_after_ms, now);
     pd_peak_set_window(&state->needed, pool->spec->scale_down_after_ms, now);
-    pd_peak_note(&state->in_use, now, count_claimed(controller->store, name));
+    claimed = count_claimed(controller->store, name);
+    pd_peak_note(&state->in_use, now, claimed);
+    pd_reserve_look(&state->reserve, pool->demand.runs + (uint64_t)pool->demand.queued, claimed,
+                    now);
     note_deletion(pool, now);
     give_up_preparing(controller, pool);
     view = view_of(controller, pool, now);

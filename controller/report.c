@@ -197,14 +197,21 @@ static double warm_hit_ratio(const struct pd_demand *demand)
     return round((double)demand->warm_hits / (double)demand->runs * 1e4) / 1e4;
 }
 
+static int runs_each(const struct pd_pool_spec *spec)
+{
+    return spec->isolation == PD_ISOLATION_CONTAINER ? 1 : spec->recycle.after_runs;
+}
+
 void pd_report_plan(struct pd_controller *controller, struct pd_pool *pool, struct pd_plan *plan)
 {
-    const struct pd_pool_state *state = pd_pool_state_of(pool);
+    struct pd_pool_state *state = pd_pool_state_of(pool);
     const struct pd_pool_status *old = &pool->status;
     struct pd_pool_status *status = &plan->status;
 
     status->warm_hit_ratio = warm_hit_ratio(&pool->demand);
     status->refill_p99_ms = pd_refill_p99_ms(&state->refill);
+    status->start_p90_ms = pd_reserve_start_p90_ms(&state->reserve);
+    status->recommended_min = pd_reserve_recommended(&state->reserve, runs_each(pool->spec));
     status->failures = state->failures;
     if (memcmp(old, status, sizeof *status) == 0)
         return;

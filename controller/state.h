@@ -28,6 +28,7 @@
 #include "controller/peak.h"
 #include "controller/provider.h"
 #include "controller/refill.h"
+#include "controller/reserve.h"
 #include "controller/workqueue.h"
 
 #define PD_PROVIDER_KINDS (PD_PROVIDER_ECS + 1)
@@ -63,6 +64,7 @@ struct pd_pool_state {
     int short_lives;              /* generations in a row that died as soon as they were ready */
     struct pd_time short_life_at; /* the last of them */
     struct pd_refill refill;
+    struct pd_reserve reserve;
     struct pd_failures failures;
     bool rolling;               /* members of an earlier template are being replaced */
     struct pd_time drain_begun; /* when its deletion was first seen */

@@ -101,14 +101,31 @@ static void become_nobody(void)
     setrlimit(RLIMIT_FSIZE, &none);
 }
 
-/* ECS makes them 1777; where each run has a uid of its own only what is below
- * them is for runs. */
-static void close_folders(void)
+/* The platform makes them 1777, or 755 where the image has no such folder. Where each
+ * run has a uid of its own only what is below them is for runs; else they are the
+ * plain user's. */
+static void set_folders(bool plain)
+{
+    static const char *const folders[] = {"/workspace", "/run/paddock", "/tmp", "/var/tmp"};
+
+    if (getuid() != 0)
+        return;
+    for (size_t i = 0; plain && i < sizeof folders / sizeof folders[0]; i++)
+        (void)!chown(folders[i], ECS_PLAIN_UID, ECS_PLAIN_UID);
+    for (size_t i = 0; !plain && i < 2; i++)
+        (void)!chmod(folders[i], 0711);
+}
+
+/* Isolation container: the agent and its one program are of a user without rights. The
+ * front is another one's, so that whoever ends all of the program's does not end it. */
+static void become_plain(void)
 {
     if (getuid() != 0)
         return;
-    (void)!chmod("/workspace", 0711);
-    (void)!chmod("/run/paddock", 0711);
+    if (setgroups(0, NULL) < 0 || setresgid(ECS_PLAIN_UID, ECS_PLAIN_UID, ECS_PLAIN_UID) < 0 ||
+        setresuid(ECS_PLAIN_UID, ECS_PLAIN_UID, ECS_PLAIN_UID) < 0)
+        die("give up the agent's privileges");
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* as after an exec; the agent sees to it */
 }
 
 static pid_t start_front(void)
@@ -139,12 +156,15 @@ static pid_t start_front(void)
 
 pid_t ecs_begin(int argc, char **argv)
 {
+    bool plain = getenv(ECS_PLAIN_VARIABLE) != NULL;
     pid_t front;
 
     if (argc == 3 && strcmp(argv[1], "install") == 0)
         _exit(ecs_install(argv[2]));
-    close_folders();
+    set_folders(plain);
     front = start_front();
+    if (plain)
+        become_plain();
     forget_platform();
     return front;
 }

@@ -15,6 +15,8 @@
                          */
 #define ECS_POINT_BYTES 65
 #define ECS_FRONT_UID 49998 /* nobody's: no program of a run has it */
+#define ECS_PLAIN_UID 50001 /* isolation container: the agent and its program */
+#define ECS_PLAIN_VARIABLE "PADDOCK_PLAIN_USER" /* in the environment: be that one */
 #define ECS_SESSIONS_MAX 4  /* the owner's, and those that have yet to show that they are it */
 #define ECS_OPENING_MS 10000
 

@@ -1,6 +1,7 @@
 """Pools on ECS, against a fake ECS whose tasks are real containers (tests/ecs): runs, and
 what goes wrong."""
 
+import datetime
 import threading
 import time
 import unittest
@@ -133,6 +134,42 @@ class FaultsTest(EcsCase):
             self.assertEqual(fake.tasks, {})
             fake.denied = set()
             service.hello()
+
+    def test_a_long_storm_of_throttling(self):
+        """Everything is throttled for a while: few calls are made, and it ends well."""
+        fake = self.fake()
+        fake.fail(None, 1 << 30, "throttle")
+        with EcsService(fake, config=short_form(2, 2)) as service:
+            time.sleep(12)
+            self.assertEqual(fake.tasks, {})
+            self.assertLess(len(fake.calls), 60)
+            self.assertGreater(len(fake.calls), 1)
+            fake.faults.clear()
+            wait_for(lambda: len(fake.tasks) == 2, 120)
+            service.hello()
+            # and once more, while it serves
+            fake.fail(None, 1 << 30, "throttle")
+            for _ in range(3):
+                service.hello()
+            next(iter(fake.alive())).stop("TerminationNotice", "the host is retired")
+            time.sleep(3)
+            service.hello()
+            fake.faults.clear()
+            self.wait_running(fake, 2, 120)
+            wait_for(lambda: len(self.stoppable(fake)) == 2, 60)
+        self.assertEqual(self.stoppable(fake), [])
+
+    def test_clocks_that_differ(self):
+        """AWS's clock is hours ahead, then, in the middle of it all, hours behind."""
+        fake = self.fake()
+        fake.skew = datetime.timedelta(hours=5)
+        with EcsService(fake, config=short_form(1, 1)) as service:
+            service.hello()
+            fake.skew = datetime.timedelta(hours=-7)
+            self.wait_running(fake, 1)[0].stop("TerminationNotice", "the host is retired")
+            wait_for(lambda: len(fake.tasks) == 2, 90)
+            service.hello()
+            self.assertGreater(service.calls("ecs", "DescribeTasks", "InvalidSignatureException"), 0)
 
     def test_strangers_are_left_alone(self):
         """Tasks that are not ours, and an earlier life's that belong to no pool."""

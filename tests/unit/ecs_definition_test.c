@@ -84,7 +84,7 @@ static void test_confinement(void **state)
     assert_string_equal(pd_ecs_text(pd_ecs_item(sandbox, "dependsOn", 0), "condition"), "SUCCESS");
 }
 
-/* Without users of their own for runs nobody in the task is root. */
+/* Without users of their own for runs the agent gives up what it starts with. */
 static void test_one_run_per_task(void **state)
 {
     pd_autonode struct pd_node *body = NULL;
@@ -93,8 +93,10 @@ static void test_one_run_per_task(void **state)
     (void)state;
     assert_int_equal(define(MANIFEST(", isolation: container"), &body, NULL), 0);
     sandbox = pd_ecs_item(body, "containerDefinitions", 1);
-    assert_true(drops(sandbox, "ALL"));
-    assert_string_equal(pd_ecs_text(sandbox, "user"), "50001:50001");
+    assert_false(drops(sandbox, "ALL"));
+    assert_true(drops(sandbox, "SETPCAP"));
+    assert_string_equal(pd_ecs_text(pd_ecs_item(sandbox, "environment", 1), "name"),
+                        "PADDOCK_PLAIN_USER");
 }
 
 static void test_refused(void **state)

@@ -65,6 +65,8 @@ static struct pd_pool pool_new(void)
         .queue_length = 7,
         .warm_hit_ratio = 0.99876,
         .refill_p99_ms = 412,
+        .start_p90_ms = 61000,
+        .recommended_min = 9,
         .available = {.status = 1, .reason = "SandboxesReady", .since_wall_ms = 1769860800123},
         .progressing = {.status = -1, .since_wall_ms = 1769860800999},
         .degraded = {.status = 0, .reason = "AsExpected", .message = "m", .since_wall_ms = 1},
@@ -86,7 +88,8 @@ static void test_says_everything(void **state)
         {"observedGeneration", 4},      {"wantedReplicas", 5},  {"replicas", 6},
         {"readyReplicas", 1},           {"claimedReplicas", 2}, {"startingReplicas", 1},
         {"terminatingReplicas", 2},     {"updatedReplicas", 3}, {"queueLength", 7},
-        {"refillP99Milliseconds", 412},
+        {"refillP99Milliseconds", 412}, {"startP90Milliseconds", 61000},
+        {"recommendedMinSize", 9},
     };
     struct pd_pool pool = pool_new();
     pd_autonode struct pd_node *node = NULL;
@@ -127,10 +130,12 @@ static void test_what_is_not_known_is_left_out(void **state)
 
     (void)state;
     pool.status.warm_hit_ratio = -1;
-    pool.status.refill_p99_ms = -1;
+    pool.status.refill_p99_ms = pool.status.start_p90_ms = pool.status.recommended_min = -1;
     node = pd_pool_status_encode(&pool);
     assert_null(pd_node_get(node, "warmHitRatio"));
     assert_null(pd_node_get(node, "refillP99Milliseconds"));
+    assert_null(pd_node_get(node, "startP90Milliseconds"));
+    assert_null(pd_node_get(node, "recommendedMinSize"));
     assert_null(pd_node_get(node, "templateHash"));
     assert_null(pd_node_get(node, "sourceError"));
     assert_null(pd_node_get(node, "conflict"));

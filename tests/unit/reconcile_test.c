@@ -651,6 +651,8 @@ static void test_deaths_and_ends_are_told(void **state)
     assert_string_equal(status(&world)->failures.items[0].reason, "SandboxDied");
     assert_string_equal(pd_store_dead_at(world.store, "p", 0)->reason, "it was killed");
     assert_true(status(&world)->refill_p99_ms >= 0);
+    assert_true(status(&world)->start_p90_ms >= 0);
+    assert_int_equal(status(&world)->recommended_min, -1); /* nobody has come */
     claim(&world, "k");
     release(&world, 0, false);
     advance(&world, 1000);
