@@ -8,6 +8,7 @@
 #include "api/async_inside.h"
 #include "api/book.h"
 #include "api/context.h"
+#include "api/record_query.h"
 #include "api/records.h"
 #include "api/server.h"
 #include "common/mem.h"
@@ -60,27 +61,6 @@ bool pd_async_is_retry_safe(const struct pd_request *request)
 
 /* ---- Idempotency-Key ---- */
 
-/* A structured string (RFC 8941, section 3.3.3), or the bare text that most send. */
-static bool parse_key(const char *sent, char out[static PD_IDEMPOTENCY_KEY_BYTES])
-{
-    size_t len = strlen(sent);
-    size_t used = 0;
-
-    if (len >= 2 && sent[0] == '"' && sent[len - 1] == '"') {
-        sent++;
-        len -= 2;
-    }
-    for (size_t i = 0; i < len; i++) {
-        if (sent[i] == '\\' && i + 1 < len)
-            i++;
-        if (sent[i] < ' ' || sent[i] > '~' || used == PD_IDEMPOTENCY_KEY_BYTES - 1)
-            return false;
-        out[used++] = sent[i];
-    }
-    out[used] = '\0';
-    return used > 0;
-}
-
 bool pd_async_has_key(struct pd_exchange *exchange, bool *ret_ok)
 {
     char sent[PD_IDEMPOTENCY_KEY_BYTES * 2];
@@ -90,7 +70,7 @@ bool pd_async_has_key(struct pd_exchange *exchange, bool *ret_ok)
     if (!pd_exchange_has_header(exchange, "idempotency-key"))
         return false;
     if (!pd_exchange_header(exchange, "idempotency-key", sent, sizeof sent) ||
-        !parse_key(sent, key)) {
+        !pd_idempotency_key_parse(sent, key)) {
         pd_async_problem(exchange, 400,
                          "Idempotency-Key: must be one text of 1 to 255 printable characters");
         *ret_ok = false;

@@ -1,7 +1,6 @@
 /* Questions about executions, and their end: GET and DELETE /executions. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "api/async.h"
 #include "api/async_inside.h"
@@ -9,14 +8,13 @@
 #include "api/context.h"
 #include "api/execution.h"
 #include "api/ledger.h"
+#include "api/record_query.h"
 #include "api/records.h"
 #include "api/route.h"
 #include "api/server.h"
 #include "common/json.h"
 #include "common/mem.h"
 
-#define PAGE_DEFAULT 50
-#define NUMBER_BYTES 32
 #define LIVE_BYTES_MAX 4096
 
 const char *pd_async_sees_only(const struct pd_api_context *api, const struct pd_exchange *exchange)
@@ -151,58 +149,9 @@ void pd_async_get_handle(void *arg, struct pd_exchange *exchange)
     ask(asking, api->ledger->ops->get(api->ledger, id, own, on_one, asking, &err), &err);
 }
 
-/* Seconds since 1970, or RFC 3339 in UTC. 0 where it is neither. */
-static int64_t parse_time(const char *text)
+static bool get_parameter(const void *source, const char *name, char *out, size_t out_bytes)
 {
-    struct tm utc = {0};
-    char *end;
-    double seconds = strtod(text, &end);
-
-    if (end != text && !*end && seconds > 0 && seconds < 1e11)
-        return (int64_t)(seconds * 1000);
-    end = strptime(text, "%Y-%m-%dT%H:%M:%S", &utc);
-    if (!end)
-        return 0;
-    if (*end == '.')
-        end += 1 + strspn(end + 1, "0123456789");
-    return strcmp(end, "Z") == 0 ? (int64_t)timegm(&utc) * 1000 : 0;
-}
-
-static int take_times(const struct pd_exchange *exchange, struct pd_records_query *query,
-                      struct pd_err *err)
-{
-    char text[64];
-
-    if (pd_exchange_query(exchange, "from", text, sizeof text) &&
-        !(query->from_wall_ms = parse_time(text)))
-        return pd_err_set(err, PD_INVALID, "from: seconds since 1970, or 2026-01-31T12:00:00Z");
-    if (pd_exchange_query(exchange, "to", text, sizeof text) &&
-        !(query->to_wall_ms = parse_time(text)))
-        return pd_err_set(err, PD_INVALID, "to: seconds since 1970, or 2026-01-31T12:00:00Z");
-    return 0;
-}
-
-static int take_query(const struct pd_exchange *exchange, struct pd_records_query *query,
-                      struct pd_err *err)
-{
-    char text[PD_RECORD_ID_BYTES + NUMBER_BYTES];
-    char *end;
-
-    pd_exchange_query(exchange, "status", query->status, sizeof query->status);
-    pd_exchange_query(exchange, "pool", query->pool, sizeof query->pool);
-    pd_exchange_query(exchange, "language", query->language, sizeof query->language);
-    pd_exchange_query(exchange, "key", query->key_id, sizeof query->key_id);
-    query->limit = PAGE_DEFAULT;
-    if (pd_exchange_query(exchange, "limit", text, sizeof text)) {
-        long limit = strtol(text, &end, 10);
-        if (end == text || *end || limit < 1 || limit > PD_RECORDS_PAGE_MAX)
-            return pd_err_set(err, PD_INVALID, "limit: must be 1 to %d", PD_RECORDS_PAGE_MAX);
-        query->limit = (int)limit;
-    }
-    if (pd_exchange_query(exchange, "cursor", text, sizeof text) &&
-        pd_records_cursor_parse(text, query, err) < 0)
-        return PD_INVALID;
-    return take_times(exchange, query, err);
+    return pd_exchange_query(source, name, out, out_bytes);
 }
 
 void pd_async_list_handle(void *arg, struct pd_exchange *exchange)
@@ -215,7 +164,7 @@ void pd_async_list_handle(void *arg, struct pd_exchange *exchange)
 
     if (!pd_async_keeps_records(api, exchange))
         return;
-    if (take_query(exchange, &query, &err) < 0) {
+    if (pd_records_query_parse(get_parameter, exchange, &query, &err) < 0) {
         pd_async_problem(exchange, 400, err.msg);
         return;
     }

@@ -231,16 +231,3 @@ int pd_records_list(struct pd_records *records, const struct pd_records_query *q
     question->query = *query;
     return ask(records, question, list_rows, err);
 }
-
-int pd_records_cursor_parse(const char *text, struct pd_records_query *query, struct pd_err *err)
-{
-    char *end;
-    long long ms = strtoll(text, &end, 10);
-
-    if (end == text || *end != '.' || ms < 0 || !end[1] ||
-        strlen(end + 1) >= sizeof query->cursor_id)
-        return pd_err_set(err, PD_INVALID, "cursor: is none that this service gave");
-    query->cursor_ms = ms;
-    pd_strcpy(query->cursor_id, sizeof query->cursor_id, end + 1);
-    return 0;
-}
