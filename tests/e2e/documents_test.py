@@ -90,6 +90,64 @@ class Links(unittest.TestCase):
         self.assertEqual(lonely, [], "nothing links to them")
 
 
+class Commands(unittest.TestCase):
+    """Whoever types what a document says gets something else than "unknown"."""
+
+    def lines(self):
+        """(document, line) of every shell block and every `paddock ...` in the text."""
+        for path in documents():
+            text = read(path)
+            for block in re.findall(r"```(?:sh|console|bash)\n(.*?)```", text, re.S):
+                for line in block.replace("\\\n", " ").splitlines():
+                    yield path, line.split(" #")[0]
+            for quoted in re.findall(r"`((?:build/\w+/)?paddock [^`]+)`", text):
+                yield path, " ".join(quoted.split())
+
+    def help(self, *words):
+        done = subprocess.run([binary(), *words, "--help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, timeout=60)
+        return done.stdout
+
+    def test_commands_and_flags_exist(self):
+        known = set(re.findall(r"^  (\w+) ", self.help(), re.M))
+        helps, wrong, seen = {}, [], 0
+        for path, line in self.lines():
+            for rest in re.findall(r"(?:^|[ (;|&$]|/)paddock ((?:[a-z]|--)[^|;&)]*)", line):
+                words = rest.split()
+                if words[0].startswith("--") or "/" in words[0]:
+                    continue
+                if words[0] not in known:
+                    if re.search(r"(systemctl|apt-get|dpkg|journalctl|cd|-u|User) [\w -]*paddock |mv paddock|paddock\.", line):
+                        continue
+                    wrong.append("%s: there is no `paddock %s` (%s)" % (path, words[0], line.strip()))
+                    continue
+                seen += 1
+                told = helps.setdefault(words[0], self.help(words[0]))
+                for flag in re.findall(r"(?:^| )(--[a-z][\w-]*)", rest):
+                    if flag != "--help" and flag not in told:
+                        wrong.append("%s: `paddock %s` has no %s" % (path, words[0], flag))
+        self.assertEqual(wrong, [])
+        self.assertGreater(seen, 30)
+
+    def test_scripts_exist(self):
+        wrong = []
+        for path, line in self.lines():
+            for name in re.findall(r"(?:^|[ (;|&])(?:\./)?((?:scripts|tests|deploy|conf|crds)/[\w./-]+)", line):
+                if not os.path.exists(os.path.join(ROOT, name)):
+                    wrong.append("%s: %s" % (path, name))
+        self.assertEqual(wrong, [])
+
+    def test_variables_are_read_by_something(self):
+        """PADDOCK_... of the documents: in the source, the compose file, the scripts or the tests."""
+        source = "".join(read(path) for folder in ("agent", "api", "cli", "common", "controller", "scripts",
+                                                   "tests", "deploy", "cmake")
+                         for path in files(folder, ".c", ".h", ".sh", ".py", ".cmake", "Dockerfile", ".service"))
+        source += read("docker-compose.yml") + read("CMakeLists.txt") + read(".env.example")
+        told = {(path, name) for path in documents() for name in re.findall(r"\bPADDOCK_[A-Z_]+[A-Z]\b", read(path))}
+        self.assertGreater(len(told), 10)
+        self.assertEqual(sorted("%s: %s" % pair for pair in told if pair[1] not in source), [])
+
+
 class Sbom(unittest.TestCase):
     def test_names_what_the_program_is_linked_with(self):
         done = subprocess.run([os.path.join(ROOT, "scripts", "sbom.sh"), binary()], stdout=subprocess.PIPE,
