@@ -281,11 +281,14 @@ static void on_prune(uv_timer_t *timer)
 static void take_up(void *arg, const struct pd_unfinished *item)
 {
     struct pd_book *book = arg;
-    struct pd_book_entry *entry;
+    struct pd_book_entry *entry = pd_strmap_get(&book->by_id, item->id);
 
-    if (pd_strmap_get(&book->by_id, item->id))
-        return;
-    entry = pd_book_entry_new(book, item->id, item->key_id, item->pool, item->language);
+    if (entry && entry->state != PD_BOOK_WAITING)
+        return; /* the ledger says what becomes of it, when it begins or ends */
+    if (entry) /* it was ours, another's, and is ours again */
+        pd_book_entry_leave_line(entry);
+    else
+        entry = pd_book_entry_new(book, item->id, item->key_id, item->pool, item->language);
     book->taken_wall_ms = pd_wall_ms();
     entry->kind = item->kind;
     entry->retry_safe = item->retry_safe;
@@ -343,15 +346,22 @@ static void on_disowned(void *arg)
 
 #define ROOM_MAX 32 /* that is taken from others at once */
 
+/* None while something waits here, and never more than sandboxes that are idle. */
 static size_t room(void *arg)
 {
     const struct pd_book *book = arg;
+    const struct pd_pool *pool;
+    size_t idle = 0;
 
+    for (size_t i = 0; (pool = pd_store_pool_at(book->config.store, i)); i++)
+        idle += pool->status.ready > 0 ? (size_t)pool->status.ready : 0;
+    if (book->draining)
+        return 0;
     for (const struct pd_ring *at = book->lines.next; at != &book->lines; at = at->next) {
         if (PD_CONTAINER_OF(at, struct pd_book_line, in_lines)->n_waiting > 0)
             return 0;
     }
-    return book->draining ? 0 : ROOM_MAX;
+    return idle < ROOM_MAX ? idle : ROOM_MAX;
 }
 
 static const struct pd_ledger_events ledger_events = {

@@ -47,7 +47,9 @@ static void put_hash(struct pd_node *node, struct sqlite3_stmt *stmt)
     const unsigned char *bytes = pd_db_bytes(stmt, C_HASH, &len);
     char hex[65] = "";
 
-    for (size_t i = 0; bytes && i < len && i < 32; i++)
+    if (bytes && len == sizeof hex - 1) /* of an imported row */
+        memcpy(hex, bytes, len + 1);
+    for (size_t i = 0; bytes && i < len && len == 32; i++)
         snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
     pd_node_set_string(node, "code_sha256", hex);
 }

@@ -197,6 +197,11 @@ int pd_records_unshipped(struct pd_records *records, int limit, pd_unshipped_cb 
 int pd_records_mark_shipped(struct pd_records *records, const struct pd_buf *rows, bool left_out,
                             pd_records_cb cb, void *arg, struct pd_err *err);
 
+/* Rows that are done, as such an array: those that are not there yet are put there, to be
+ * shipped like any other. `rows` must live until cb. */
+int pd_records_import(struct pd_records *records, const struct pd_buf *rows, pd_records_cb cb,
+                      void *arg, struct pd_err *err);
+
 /* ---- keeping house ---- */
 
 /* Remove some of what is too old or too much. *ret_more (at cb): there is more to remove. */

@@ -7,6 +7,8 @@
 #include "cli/ecs.h"
 #include "cli/manifest_keep.h"
 #include "api/ledger_records.h"
+#include "api/ledger_redis.h"
+#include "cli/ledger_env.h"
 #include "cli/records_env.h"
 #include "cli/redis_env.h"
 #include "cli/serve_state.h"
@@ -368,6 +370,26 @@ static int open_api(struct service *service, struct pd_err *err)
     return pd_api_open(&config, &service->api, err);
 }
 
+/* Without Redis this process is alone, and its own database is enough. */
+static int open_ledger(struct service *service, struct pd_err *err)
+{
+    struct pd_ledger_redis_config config = {
+        .loop = &service->loop,
+        .redis = service->redis,
+        .records = service->records,
+        .store = service->store,
+        .instance = service->state.instance,
+    };
+
+    if (!service->records)
+        return 0;
+    if (pd_ledger_env(&config, err) < 0)
+        return err->kind;
+    service->ledger =
+        service->redis ? pd_ledger_redis_new(&config) : pd_ledger_records_new(service->records);
+    return 0;
+}
+
 /* An engine that is shared is one that Redis and Docker are there for. */
 static bool is_shared(const struct service *service)
 {
@@ -381,8 +403,9 @@ int pd_service_open(struct service *service, struct pd_err *err)
         open_shipper(service, err) < 0 || load_languages(service, err) < 0 ||
         open_keys(service, err) < 0 || open_redis(service, err) < 0)
         return err->kind;
-    service->ledger = service->records ? pd_ledger_records_new(service->records) : NULL;
     service->store = pd_store_new(&service->loop, NULL);
+    if (open_ledger(service, err) < 0)
+        return err->kind;
     if (is_shared(service) && service->options.part != PD_REPLICA_OWNS)
         service->files = pd_store_new(&service->loop, NULL);
     if (open_kept(service, err) < 0 || open_sources(service, err) < 0 ||
