@@ -21,6 +21,7 @@
 #include "api/metrics.h"
 #include "api/reference.h"
 #include "api/server.h"
+#include "api/shared_sessions.h"
 #include "api/stream.h"
 #include "api/viewer.h"
 #include "api/web.h"
@@ -318,6 +319,7 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
                                     config->links ? config->links : &pd_dispatch_links_real),
         .rules = {schema, config->languages, config->store},
         .sessions = pd_sessions_new(),
+        .guesses = pd_guesses_new(),
         .web = pd_web_new(),
         .reference = pd_reference_new(),
         .hosts = {api->machine, api->host_names},
@@ -337,6 +339,9 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
     uv_timer_init(config->loop, &api->soon);
     api->soon.data = api;
     *ret_api = api;
+    if (config->redis && pd_shared_sessions_open(config->redis, api->context.sessions,
+                                                 &api->context.shared_sessions, err) < 0)
+        return err->kind;
     return config->ledger ? open_book(api, config, err) : 0;
 }
 
@@ -413,7 +418,9 @@ static void on_timer_closed(uv_handle_t *handle)
     void *arg = api->closed_arg;
 
     pd_schema_free(api->execute_schema);
+    pd_shared_sessions_close(api->context.shared_sessions);
     pd_sessions_free(api->context.sessions);
+    pd_guesses_free(api->context.guesses);
     pd_web_free(api->context.web);
     pd_reference_free(api->context.reference);
     free(api->host_names);

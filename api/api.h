@@ -12,6 +12,7 @@
 #include "common/store.h"
 
 struct pd_api;
+struct pd_redis;
 struct pd_dispatch_links;
 struct pd_keys;
 struct pd_ledger;
@@ -43,6 +44,7 @@ struct pd_api_config {
     struct pd_ledger *ledger;   /* api/ledger.h; likewise; with records */
     bool runs_nothing; /* only /health, /livez, /readyz, /metrics and kubectl's are there */
     struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
+    struct pd_redis *redis;     /* shared with other replicas; outlives the API; NULL: there are none */
     const struct pd_server_limits *limits; /* api/server.h; NULL: the defaults */
     const struct pd_viewer_limits *viewer_limits; /* api/viewer.h; likewise */
     const struct pd_dispatch_links *links; /* api/dispatch.h; NULL: the real ones */

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "api/dispatch.h"
+#include "api/guesses.h"
 #include "api/keys.h"
 #include "api/origin.h"
 #include "api/request.h"
@@ -16,6 +17,7 @@ struct pd_book;
 struct pd_executions;
 struct pd_ledger;
 struct pd_records;
+struct pd_shared_sessions;
 struct pd_viewers;
 struct pd_web;
 
@@ -37,6 +39,8 @@ struct pd_api_context {
     struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
     struct pd_request_rules rules; /* of POST /execute */
     struct pd_sessions *sessions;
+    struct pd_shared_sessions *shared_sessions; /* api/shared_sessions.h; NULL: no other replica */
+    struct pd_guesses *guesses;                 /* logins that failed */
     struct pd_web *web;
     struct pd_hosts hosts;
     char cookie[PD_COOKIE_NAME_BYTES]; /* with the port in it: cookies of a host go to all ports */

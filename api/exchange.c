@@ -269,6 +269,22 @@ enum pd_way pd_exchange_way(const struct pd_exchange *conn)
     return loopback ? PD_WAY_LOOPBACK : PD_WAY_NETWORK;
 }
 
+void pd_exchange_peer(const struct pd_exchange *conn, unsigned char ret_address[static 16])
+{
+    struct sockaddr_storage peer;
+    int len = sizeof peer;
+
+    memset(ret_address, 0, 16);
+    if (uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&peer, &len) < 0)
+        return;
+    if (peer.ss_family == AF_INET6) {
+        memcpy(ret_address, &((const struct sockaddr_in6 *)&peer)->sin6_addr, 16);
+    } else if (peer.ss_family == AF_INET) {
+        ret_address[10] = ret_address[11] = 0xff;
+        memcpy(ret_address + 12, &((const struct sockaddr_in *)&peer)->sin_addr, 4);
+    }
+}
+
 void pd_exchange_set_note(struct pd_exchange *conn, void *note, void (*release)(void *note))
 {
     pd_conn_drop_note(conn);

@@ -7,6 +7,7 @@
 #include "api/auth.h"
 #include "api/context.h"
 #include "api/form.h"
+#include "api/shared_sessions.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -16,6 +17,7 @@
 #define ANSWER_BYTES_MAX 4096
 #define HEADERS_BYTES 256
 #define PROTO_BYTES 16
+#define FORWARDED_BYTES 512
 
 static void problem(struct pd_exchange *exchange, int status, const char *detail)
 {
@@ -47,59 +49,195 @@ static bool is_secure(const struct pd_exchange *exchange)
            strcasecmp(proto, "https") == 0;
 }
 
-static bool key_of_form(struct pd_api_context *api, const char *form, size_t len,
-                        char key_id[static PD_KEY_ID_BYTES])
-{
-    char text[PD_KEY_TEXT_MAX + 1];
-    const struct pd_key *key = NULL;
-
-    if (pd_form_find(form, len, "link", text, sizeof text)) {
-        if (pd_sessions_redeem(api->sessions, text, pd_time_now(), key_id))
-            key = pd_keys_find(api->keys, key_id);
-    } else if (pd_form_find(form, len, "key", text, sizeof text)) {
-        key = pd_keys_check(api->keys, text, strlen(text));
-    }
-    pd_wipe(text, sizeof text);
-    if (key)
-        pd_strcpy(key_id, PD_KEY_ID_BYTES, key->record.id);
-    return key != NULL;
-}
-
-static void log_in(struct pd_api_context *api, struct pd_exchange *exchange, const char *form,
-                   size_t len, const char *secure)
-{
-    char headers[HEADERS_BYTES];
+/* One login. What the head said is kept until the form has come, and what is asked of
+ * Redis until it has answered, which may be after the browser hung up. */
+struct login {
+    struct pd_api_context *api;
+    struct pd_exchange *exchange; /* NULL: it is gone, and so may be `api` */
+    struct pd_address address;
+    bool secure;
+    bool asking; /* Redis */
     char key_id[PD_KEY_ID_BYTES];
     char token[PD_TOKEN_BYTES];
+};
 
-    if (!key_of_form(api, form, len, key_id)) {
-        problem(exchange, 401, "that is no key of this service, or no link that is still good");
-        return;
-    }
-    pd_sessions_begin(api->sessions, key_id, pd_time_now(), token);
+/* Where the browser is; a proxy on this machine is believed. */
+static struct pd_address address_of(const struct pd_exchange *exchange)
+{
+    char forwarded[FORWARDED_BYTES];
+    struct pd_address address;
+
+    pd_exchange_peer(exchange, address.bytes);
+    if (pd_exchange_way(exchange) == PD_WAY_LOOPBACK &&
+        pd_exchange_header(exchange, "x-forwarded-for", forwarded, sizeof forwarded))
+        (void)!pd_address_forwarded(forwarded, &address);
+    return address;
+}
+
+static void free_login(struct login *login)
+{
+    pd_wipe(login->token, sizeof login->token);
+    free(login);
+}
+
+static void on_exchange_ended(void *arg)
+{
+    struct login *login = arg;
+
+    login->exchange = NULL;
+    if (!login->asking)
+        free_login(login);
+}
+
+static void on_gone(void *arg)
+{
+    (void)arg; /* on_exchange_ended follows */
+}
+
+/* Whether there is still somebody to answer. */
+static bool has_come_back(struct login *login)
+{
+    bool there = login->exchange != NULL;
+
+    login->asking = false;
+    if (!there)
+        free_login(login);
+    return there;
+}
+
+static void give_cookie(struct login *login)
+{
+    char headers[HEADERS_BYTES];
+
     snprintf(headers, sizeof headers,
              "Location: /\r\n"
              "Set-Cookie: %s=%s; Path=/; Max-Age=%lld; HttpOnly; SameSite=Strict%s\r\n",
-             api->cookie, token, (long long)(PD_SESSION_LIFE_MS / 1000), secure);
-    pd_log(PD_LOG_INFO, "login", "a browser has logged in", "key", key_id, NULL);
-    pd_exchange_reply(exchange, 303, NULL, headers, NULL);
+             login->api->cookie, login->token, (long long)(PD_SESSION_LIFE_MS / 1000),
+             login->secure ? "; Secure" : "");
+    pd_log(PD_LOG_INFO, "login", "a browser has logged in", "key", login->key_id, NULL);
+    pd_exchange_reply(login->exchange, 303, NULL, headers, NULL);
     pd_wipe(headers, sizeof headers);
-    pd_wipe(token, sizeof token);
 }
 
-/* The head is gone when the body is there: what it said is in the choice of these. */
+static void refuse(struct pd_exchange *exchange, const struct pd_err *err)
+{
+    struct pd_problem_details details;
+    struct pd_err wrapped = *err;
+
+    pd_err_wrap(&wrapped, "sessions are shared through Redis");
+    wrapped.kind = PD_UNAVAILABLE; /* nothing is wrong with what was asked */
+    pd_failure_details(&wrapped, 0, &details);
+    pd_exchange_problem(exchange, &details);
+}
+
+static void on_session_shared(void *arg, const struct pd_err *err, const char *key_id)
+{
+    struct login *login = arg;
+
+    (void)key_id;
+    if (!has_come_back(login))
+        return;
+    if (!err) {
+        give_cookie(login);
+        return;
+    }
+    pd_sessions_end(login->api->sessions, login->token);
+    refuse(login->exchange, err);
+}
+
+static void begin(struct login *login, const struct pd_key *key)
+{
+    struct pd_api_context *api = login->api;
+    struct pd_err err;
+
+    if (!key) {
+        problem(login->exchange, 401,
+                "that is no key of this service, or no link that is still good");
+        return;
+    }
+    pd_strcpy(login->key_id, sizeof login->key_id, key->record.id);
+    pd_sessions_begin(api->sessions, login->key_id, pd_time_now(), login->token);
+    if (!api->shared_sessions) {
+        give_cookie(login);
+    } else if (pd_shared_sessions_begin(api->shared_sessions, login->token, login->key_id,
+                                        on_session_shared, login, &err) < 0) {
+        pd_sessions_end(api->sessions, login->token);
+        refuse(login->exchange, &err);
+    } else {
+        login->asking = true;
+        pd_exchange_on_gone(login->exchange, on_gone, NULL);
+    }
+}
+
+static void on_link_redeemed(void *arg, const struct pd_err *err, const char *key_id)
+{
+    struct login *login = arg;
+
+    if (!has_come_back(login))
+        return;
+    if (err)
+        refuse(login->exchange, err);
+    else
+        begin(login, key_id ? pd_keys_find(login->api->keys, key_id) : NULL);
+}
+
+/* A link cannot be guessed: who has one is not made to wait for those who guess keys. */
+static void by_link(struct login *login, const char *link)
+{
+    struct pd_api_context *api = login->api;
+    char key_id[PD_KEY_ID_BYTES];
+    struct pd_err err;
+
+    if (pd_sessions_redeem(api->sessions, link, pd_time_now(), key_id)) {
+        begin(login, pd_keys_find(api->keys, key_id));
+    } else if (!api->shared_sessions) {
+        begin(login, NULL);
+    } else if (pd_shared_sessions_redeem(api->shared_sessions, link, on_link_redeemed, login,
+                                         &err) < 0) {
+        refuse(login->exchange, &err);
+    } else {
+        login->asking = true;
+        pd_exchange_on_gone(login->exchange, on_gone, NULL);
+    }
+}
+
+static void by_key(struct login *login, const char *text)
+{
+    struct pd_guesses *guesses = login->api->guesses;
+    int64_t wait_ms = pd_guesses_wait_ms(guesses, &login->address, pd_time_now());
+    const struct pd_key *key;
+
+    if (wait_ms > 0) {
+        pd_exchange_problem(login->exchange, &(struct pd_problem_details){
+                                                 .status = 429,
+                                                 .detail = "too many logins failed from here",
+                                                 .retry_after_s = pd_retry_after_s(wait_ms)});
+        return;
+    }
+    key = pd_keys_check(login->api->keys, text, strlen(text));
+    if (!key)
+        pd_guesses_failed(guesses, &login->address, pd_time_now());
+    begin(login, key);
+}
+
 static void on_form(void *arg, struct pd_exchange *exchange, const char *form, size_t len)
 {
-    log_in(arg, exchange, form, len, "");
-}
+    struct login *login = pd_exchange_note(exchange);
+    char text[PD_KEY_TEXT_MAX + 1];
 
-static void on_secure_form(void *arg, struct pd_exchange *exchange, const char *form, size_t len)
-{
-    log_in(arg, exchange, form, len, "; Secure");
+    (void)arg;
+    if (pd_form_find(form, len, "link", text, sizeof text))
+        by_link(login, text);
+    else if (pd_form_find(form, len, "key", text, sizeof text))
+        by_key(login, text);
+    else
+        begin(login, NULL);
+    pd_wipe(text, sizeof text);
 }
 
 void pd_login_handle(void *arg, struct pd_exchange *exchange)
 {
+    struct login *login;
     char type[64];
 
     if (!pd_exchange_header(exchange, "content-type", type, sizeof type) ||
@@ -107,8 +245,11 @@ void pd_login_handle(void *arg, struct pd_exchange *exchange)
         problem(exchange, 415, "a login is a form: " FORM_TYPE);
         return;
     }
-    pd_exchange_want_body(exchange, FORM_BYTES_MAX, is_secure(exchange) ? on_secure_form : on_form,
-                          arg);
+    login = PD_NEW(struct login);
+    *login = (struct login){.api = arg, .exchange = exchange, .secure = is_secure(exchange)};
+    login->address = address_of(exchange);
+    pd_exchange_set_note(exchange, login, on_exchange_ended);
+    pd_exchange_want_body(exchange, FORM_BYTES_MAX, on_form, NULL);
 }
 
 /* ---- sessions ---- */
@@ -135,6 +276,13 @@ void pd_session_get_handle(void *arg, struct pd_exchange *exchange)
     reply_json(exchange, 200, node);
 }
 
+static void end_session(const struct pd_api_context *api, const char *token)
+{
+    pd_sessions_end(api->sessions, token);
+    if (api->shared_sessions)
+        pd_shared_sessions_end(api->shared_sessions, token);
+}
+
 void pd_session_delete_handle(void *arg, struct pd_exchange *exchange)
 {
     const struct pd_api_context *api = arg;
@@ -142,30 +290,69 @@ void pd_session_delete_handle(void *arg, struct pd_exchange *exchange)
     char token[PD_TOKEN_BYTES];
 
     if (pd_auth_token(api, exchange, token))
-        pd_sessions_end(api->sessions, token);
+        end_session(api, token);
     pd_wipe(token, sizeof token);
     snprintf(headers, sizeof headers,
              "Set-Cookie: %s=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict\r\n", api->cookie);
     pd_exchange_reply(exchange, 204, NULL, headers, NULL);
 }
 
+/* ---- links ---- */
+
+static void give_link(struct pd_exchange *exchange, const char *link)
+{
+    pd_autofree char *path = pd_asprintf("/login#%s", link);
+    struct pd_node *node = pd_node_map_new();
+
+    pd_node_set_string(node, "link", path);
+    pd_node_set_int(node, "expires_in", PD_LINK_LIFE_MS / 1000);
+    pd_wipe(path, strlen(path));
+    reply_json(exchange, 201, node);
+}
+
+static void on_link_shared(void *arg, const struct pd_err *err, const char *key_id)
+{
+    struct login *login = arg;
+
+    (void)key_id;
+    if (!has_come_back(login))
+        return;
+    if (err)
+        refuse(login->exchange, err);
+    else
+        give_link(login->exchange, login->token);
+}
+
+static void share_link(struct pd_api_context *api, struct pd_exchange *exchange)
+{
+    struct login *login = PD_NEW(struct login);
+    struct pd_err err;
+
+    *login = (struct login){.api = api, .exchange = exchange};
+    pd_exchange_set_note(exchange, login, on_exchange_ended);
+    if (pd_shared_sessions_offer(api->shared_sessions, pd_exchange_key_id(exchange), login->token,
+                                 on_link_shared, login, &err) < 0) {
+        refuse(exchange, &err);
+        return;
+    }
+    login->asking = true;
+    pd_exchange_on_gone(exchange, on_gone, NULL);
+}
+
 void pd_session_link_handle(void *arg, struct pd_exchange *exchange)
 {
-    const struct pd_api_context *api = arg;
-    pd_autofree char *path = NULL;
+    struct pd_api_context *api = arg;
     char link[PD_TOKEN_BYTES];
-    struct pd_node *node;
 
     if (!pd_auth_has_key(exchange)) {
         problem(exchange, 403, "a login link is made with an API key, not by a session");
         return;
     }
+    if (api->shared_sessions) {
+        share_link(api, exchange);
+        return;
+    }
     pd_sessions_offer(api->sessions, pd_exchange_key_id(exchange), pd_time_now(), link);
-    path = pd_asprintf("/login#%s", link);
-    node = pd_node_map_new();
-    pd_node_set_string(node, "link", path);
-    pd_node_set_int(node, "expires_in", PD_LINK_LIFE_MS / 1000);
+    give_link(exchange, link);
     pd_wipe(link, sizeof link);
-    pd_wipe(path, strlen(path));
-    reply_json(exchange, 201, node);
 }

@@ -85,6 +85,8 @@ bool pd_exchange_asks_upgrade(const struct pd_exchange *exchange, const char *pr
  * listener of ours has ended (tls_listener.h; its bytes come over a socket pair). */
 enum pd_way { PD_WAY_LOOPBACK, PD_WAY_NETWORK, PD_WAY_TLS };
 enum pd_way pd_exchange_way(const struct pd_exchange *exchange);
+/* Its address: IPv6, or IPv4 mapped; zeroes where it has none of its own (PD_WAY_TLS). */
+void pd_exchange_peer(const struct pd_exchange *exchange, unsigned char ret_address[static 16]);
 
 /* Whose request it is: set once it is known, borrowed for the server's life. */
 void pd_exchange_set_key_id(struct pd_exchange *exchange, const char *key_id);

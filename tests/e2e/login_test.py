@@ -71,6 +71,27 @@ class Login(unittest.TestCase):
         self.assertIn("; Secure", answer.headers["Set-Cookie"])
         connection.close()
 
+    def test_guesses_have_a_rate(self):
+        """ten keys from one address, then one in six seconds; nobody else is held up"""
+        def guess(address, key="wrong"):
+            return self.post_form({"X-Forwarded-For": "203.0.113.5, " + address}, key=key)
+        answers = [guess("198.51.100.7") for _ in range(14)]
+        self.assertEqual([a.status for a in answers[:10]], [401] * 10)
+        self.assertEqual(answers[-1].status, 429, answers[-1])
+        wait = int(answers[-1].headers["Retry-After"])
+        self.assertTrue(1 <= wait <= 6, wait)
+        self.assertEqual(guess("198.51.100.7", KEY).status, 429, "a right one is not told, either")
+        self.assertEqual(guess("198.51.100.8", KEY).status, 303)
+        self.assertEqual(guess("unknown", KEY).status, 303, "the proxy's own address")
+        link = self.new_link().split("#")[1]
+        self.assertEqual(self.post_form({"X-Forwarded-For": "198.51.100.7"}, link=link).status, 303,
+                         "a link cannot be guessed")
+        end = time.monotonic() + 60
+        time.sleep(wait)
+        while guess("198.51.100.7", KEY).status == 429 and time.monotonic() < end:
+            time.sleep(1)
+        self.assertEqual(guess("198.51.100.7", KEY).status, 303, "what it was told to wait")
+
     def test_what_is_no_key(self):
         for fields in ({"key": KEY + "x"}, {"key": ""}, {"link": KEY}, {"link": "0" * 64}, {},
                        {"link": "0" * 64, "key": KEY}):

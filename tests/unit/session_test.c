@@ -4,9 +4,11 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/session.h"
+#include "api/shared_sessions.h"
 #include "common/mem.h"
 
 static const struct pd_time start = {INT64_C(1000000000000)};
@@ -120,6 +122,97 @@ static void test_sessions_are_bounded(void **state)
         assert_non_null(pd_sessions_find(*state, tokens[i], at_ms(1002)));
 }
 
+static void count_use(void *arg, const unsigned char *digest)
+{
+    (void)digest;
+    ++*(int *)arg;
+}
+
+static void test_a_use_is_told_once_a_minute(void **state)
+{
+    char token[PD_TOKEN_BYTES];
+    int told = 0;
+
+    pd_sessions_on_use(*state, count_use, &told);
+    pd_sessions_begin(*state, "key-a", start, token);
+    for (int64_t ms = 0; ms < 2 * PD_SESSION_TOLD_MS; ms += 1000)
+        assert_non_null(pd_sessions_find(*state, token, at_ms(ms)));
+    assert_int_equal(told, 1);
+    assert_non_null(pd_sessions_find(*state, token, at_ms(2 * PD_SESSION_TOLD_MS)));
+    assert_int_equal(told, 2);
+    pd_sessions_on_use(*state, NULL, NULL);
+    assert_non_null(pd_sessions_find(*state, token, at_ms(4 * PD_SESSION_TOLD_MS)));
+}
+
+/* ---- what other replicas tell ---- */
+
+static bool take(struct pd_sessions *sessions, const char *text)
+{
+    return pd_shared_sessions_take(sessions, text, strlen(text), start);
+}
+
+static char *message(const char *before, const char *token, const char *after)
+{
+    unsigned char digest[PD_DIGEST_BYTES];
+    char *text = pd_strdup(before);
+
+    pd_sessions_digest(token, digest);
+    for (size_t i = 0; i < PD_DIGEST_BYTES; i++) {
+        char *longer = pd_asprintf("%s%02x", text, digest[i]);
+        free(text);
+        text = longer;
+    }
+    char *whole = pd_asprintf("%s%s", text, after);
+    free(text);
+    return whole;
+}
+
+static void test_a_session_of_another_replica(void **state)
+{
+    pd_autofree char *put = message("put ", "token", " 5000 9000 key-a");
+    pd_autofree char *longer = message("put ", "token", " 7000 8000 key-a");
+    pd_autofree char *end = message("end ", "token", "");
+
+    assert_true(take(*state, put));
+    assert_string_equal(pd_sessions_find(*state, "token", at_ms(4999)), "key-a");
+    assert_true(take(*state, end));
+    assert_null(pd_sessions_find(*state, "token", at_ms(1)));
+    assert_true(take(*state, end));
+    assert_true(take(*state, put));
+    assert_null(pd_sessions_find(*state, "token", at_ms(5000)));
+    assert_true(take(*state, longer));
+    assert_int_equal(pd_sessions_left_ms(*state, "token", at_ms(1000)), 6000);
+    assert_non_null(pd_sessions_find(*state, "token", at_ms(6999)));
+    assert_null(pd_sessions_find(*state, "token", at_ms(8000)));
+    pd_sessions_drop_all(*state);
+    assert_null(pd_sessions_find(*state, "token", at_ms(1)));
+}
+
+static void test_what_is_no_message(void **state)
+{
+    static const char *const tails[] = {"",          " ",           " 1",           " 1 2",
+                                        " 1 2 ",     " -1 2 key",   " 1 x key",     " 1  key",
+                                        "0 1 2 key", " 7200001 9 k", " 1 43200001 k", " 1 2x key",
+                                        " 99999999999999999999 1 key"};
+    pd_autofree char *long_key = pd_asprintf(" 1 2 %0*d", PD_KEY_ID_BYTES, 1);
+    pd_autofree char *too_long = message("put ", "token", long_key);
+    pd_autofree char *end_and_more = message("end ", "token", " more");
+
+    for (size_t i = 0; i < PD_COUNT(tails); i++) {
+        pd_autofree char *text = message("put ", "token", tails[i]);
+        if (take(*state, text))
+            fail_msg("'%s'", text);
+    }
+    assert_false(take(*state, too_long));
+    assert_false(take(*state, end_and_more));
+    assert_false(take(*state, ""));
+    assert_false(take(*state, "put"));
+    assert_false(take(*state, "end 00"));
+    assert_false(take(*state, "PUT "));
+    assert_false(pd_shared_sessions_take(*state, "end \0", 5, start));
+    assert_null(pd_sessions_find(*state, "token", start));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -133,6 +226,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_session_in_use_ends_too, sessions_new,
                                         sessions_free),
         cmocka_unit_test_setup_teardown(test_sessions_are_bounded, sessions_new, sessions_free),
+        cmocka_unit_test_setup_teardown(test_a_use_is_told_once_a_minute, sessions_new,
+                                        sessions_free),
+        cmocka_unit_test_setup_teardown(test_a_session_of_another_replica, sessions_new,
+                                        sessions_free),
+        cmocka_unit_test_setup_teardown(test_what_is_no_message, sessions_new, sessions_free),
     };
 
     return cmocka_run_group_tests_name("session", tests, NULL, NULL);
