@@ -327,8 +327,11 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
         .healthy = config->healthy,
         .healthy_arg = config->healthy_arg,
     };
-    snprintf(api->context.cookie, sizeof api->context.cookie, "paddock_%d",
-             pd_server_port(api->server));
+    if (config->redis) /* replicas behind one name may listen on different ports */
+        pd_strcpy(api->context.cookie, sizeof api->context.cookie, "paddock");
+    else
+        snprintf(api->context.cookie, sizeof api->context.cookie, "paddock_%d",
+                 pd_server_port(api->server));
     pd_dispatch_set_metrics(api->context.dispatch, config->metrics);
     api->context.executions = pd_executions_new(api->context.dispatch, config->store);
     pd_dispatch_set_limits(api->context.dispatch, limits_of, config->keys);

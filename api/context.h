@@ -43,7 +43,8 @@ struct pd_api_context {
     struct pd_guesses *guesses;                 /* logins that failed */
     struct pd_web *web;
     struct pd_hosts hosts;
-    char cookie[PD_COOKIE_NAME_BYTES]; /* with the port in it: cookies of a host go to all ports */
+    char cookie[PD_COOKIE_NAME_BYTES]; /* with the port in it, as cookies of a host go to all
+                                          ports; without where replicas share sessions */
     bool draining;
     bool (*healthy)(void *arg, const char **ret_sentence);
     void *healthy_arg;

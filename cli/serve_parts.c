@@ -357,6 +357,7 @@ static int open_api(struct service *service, struct pd_err *err)
         .state_dir = service->state.dir,
         .tls_ca_file = service->options.tls_ca_file,
         .kube_keep = service->kube_keep,
+        .redis = service->redis,
         .records = service->records,
         .ledger = service->ledger,
         .runs_nothing = service->options.part == PD_REPLICA_LEADS,
