@@ -13,6 +13,7 @@
 #define HEX_BYTES (2 * PD_DIGEST_BYTES + 1)
 #define NAME_BYTES (sizeof SESSION + HEX_BYTES)
 #define DIGITS 24
+#define STALE_MAX 8
 
 /* Redis's own clock, in milliseconds, so that no replica's matters. */
 #define NOW                                                                                        \
@@ -87,6 +88,8 @@ struct pd_shared_sessions {
     char untold[PD_SESSIONS_UNTOLD_MAX][HEX_BYTES]; /* a ring */
     size_t first_untold, n_untold;
     size_t asking; /* commands without an answer */
+    bool overtaken; /* a message came while a list was on its way, which may be older */
+    int stale;      /* lists in a row that were put aside for that */
 };
 
 /* A question to Redis, until its answer. */
@@ -123,12 +126,18 @@ static int ask(struct pd_shared_sessions *shared, const struct pd_redis_script *
 
 /* ---- the copy ---- */
 
+static void ask_for_list(struct pd_shared_sessions *shared);
+
 static void on_list(void *arg, const struct pd_err *err, const struct pd_redis_reply *reply)
 {
     struct pd_shared_sessions *shared = arg;
 
     shared->asking--;
-    if (!err && shared->sessions) {
+    if (!err && shared->sessions && shared->overtaken && shared->stale < STALE_MAX) {
+        shared->stale++;
+        ask_for_list(shared);
+    } else if (!err && shared->sessions) {
+        shared->stale = 0;
         pd_sessions_drop_all(shared->sessions);
         for (size_t i = 0; i < reply->count; i++) {
             const struct pd_redis_reply *item = pd_redis_reply_string(reply, i);
@@ -137,6 +146,16 @@ static void on_list(void *arg, const struct pd_err *err, const struct pd_redis_r
         }
     }
     maybe_free(shared);
+}
+
+static void ask_for_list(struct pd_shared_sessions *shared)
+{
+    struct pd_err err;
+
+    if (ask(shared, &shared->list, 1, (struct pd_redis_arg[]){PD_REDIS_TEXT(INDEX)}, 1, on_list,
+            shared, &err) < 0)
+        return; /* again when Redis is there */
+    shared->overtaken = false;
 }
 
 static void on_answer(void *arg, const struct pd_err *err, const struct pd_redis_reply *reply)
@@ -149,16 +168,8 @@ static void on_answer(void *arg, const struct pd_err *err, const struct pd_redis
     maybe_free(shared);
 }
 
-static void send_end(struct pd_shared_sessions *shared, const char *hex)
+static void remember_end(struct pd_shared_sessions *shared, const char *hex)
 {
-    char name[NAME_BYTES];
-    struct pd_err err;
-
-    snprintf(name, sizeof name, SESSION "%s", hex);
-    if (ask(shared, &shared->end, 2,
-            (struct pd_redis_arg[]){PD_REDIS_TEXT(name), PD_REDIS_TEXT(INDEX), PD_REDIS_TEXT(hex)},
-            3, on_answer, shared, &err) == 0)
-        return;
     if (shared->n_untold == PD_SESSIONS_UNTOLD_MAX) {
         shared->first_untold = (shared->first_untold + 1) % PD_SESSIONS_UNTOLD_MAX;
         shared->n_untold--;
@@ -167,11 +178,46 @@ static void send_end(struct pd_shared_sessions *shared, const char *hex)
               HEX_BYTES, hex);
 }
 
+/* An end on its way to Redis. */
+struct ending {
+    struct pd_shared_sessions *shared;
+    char hex[HEX_BYTES];
+};
+
+static void on_end_told(void *arg, const struct pd_err *err, const struct pd_redis_reply *reply)
+{
+    struct ending *ending = arg;
+    struct pd_shared_sessions *shared = ending->shared;
+
+    (void)reply;
+    shared->asking--;
+    if (err && shared->sessions)
+        remember_end(shared, ending->hex); /* the connection is gone: told on the next one */
+    free(ending);
+    maybe_free(shared);
+}
+
+static void send_end(struct pd_shared_sessions *shared, const char *hex)
+{
+    struct ending *ending = PD_NEW(struct ending);
+    char name[NAME_BYTES];
+    struct pd_err err;
+
+    ending->shared = shared;
+    pd_strcpy(ending->hex, sizeof ending->hex, hex);
+    snprintf(name, sizeof name, SESSION "%s", hex);
+    if (ask(shared, &shared->end, 2,
+            (struct pd_redis_arg[]){PD_REDIS_TEXT(name), PD_REDIS_TEXT(INDEX), PD_REDIS_TEXT(hex)},
+            3, on_end_told, ending, &err) == 0)
+        return;
+    free(ending);
+    remember_end(shared, hex);
+}
+
 /* From here on messages come; what was said before is read. */
 static void on_begun(void *arg)
 {
     struct pd_shared_sessions *shared = arg;
-    struct pd_err err;
 
     for (size_t left = shared->n_untold; left > 0; left--) {
         char hex[HEX_BYTES];
@@ -180,8 +226,7 @@ static void on_begun(void *arg)
         shared->n_untold--;
         send_end(shared, hex);
     }
-    (void)!ask(shared, &shared->list, 1, (struct pd_redis_arg[]){PD_REDIS_TEXT(INDEX)}, 1, on_list,
-               shared, &err);
+    ask_for_list(shared);
 }
 
 /* The two connections come up one after the other: what could not be asked then is now. */
@@ -194,6 +239,7 @@ static void on_message(void *arg, const void *data, size_t len)
 {
     struct pd_shared_sessions *shared = arg;
 
+    shared->overtaken = true;
     if (!pd_shared_sessions_take(shared->sessions, data, len, pd_time_now()))
         pd_log(PD_LOG_WARN, "login", "what came on the channel of sessions is no message", NULL);
 }
