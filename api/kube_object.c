@@ -102,7 +102,7 @@ struct pd_node *pd_kube_scale_object(const struct pd_pool *pool)
         metadata_of(pool->spec->name, pool->uid, pool->resource_version, pool->created_wall_ms));
     pd_node_set_int(spec, "replicas", pool->spec->min_size);
     pd_node_set(node, "spec", spec);
-    pd_node_set_int(status, "replicas", pool->status.replicas);
+    pd_node_set_int(status, "replicas", pool->status.replicas + pool->elsewhere.replicas);
     pd_node_set_string(status, "selector", selector);
     pd_node_set(node, "status", status);
     return node;

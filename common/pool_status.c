@@ -1,6 +1,7 @@
 #include "common/pool_status.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/mem.h"
@@ -65,11 +66,31 @@ static void add_condition(struct pd_node *list, const char *type,
     pd_node_add(list, node);
 }
 
-static struct pd_node *encode_conditions(const struct pd_pool_status *status)
+/* Whether the replicas together have what minSize asks for; by itself none may. */
+static struct pd_condition available(const struct pd_pool *pool)
 {
+    struct pd_condition condition = pool->status.available;
+    int serve = pool->status.ready + pool->status.claimed + pool->elsewhere.ready +
+                pool->elsewhere.claimed;
+
+    if (pool->elsewhere.replicas == 0 || pool->deleting || condition.since_wall_ms == 0)
+        return condition;
+    condition.status = serve > 0 && serve >= pool->spec->min_size;
+    pd_strcpy(condition.reason, sizeof condition.reason,
+              condition.status ? "SandboxesReady" : "TooFewSandboxes");
+    snprintf(condition.message, sizeof condition.message,
+             "%d of all replicas together are ready or in use, minSize is %d", serve,
+             pool->spec->min_size);
+    return condition;
+}
+
+static struct pd_node *encode_conditions(const struct pd_pool *pool)
+{
+    const struct pd_pool_status *status = &pool->status;
+    struct pd_condition together = available(pool);
     struct pd_node *list = pd_node_list_new();
 
-    add_condition(list, "Available", &status->available, status->observed_generation);
+    add_condition(list, "Available", &together, status->observed_generation);
     add_condition(list, "Progressing", &status->progressing, status->observed_generation);
     add_condition(list, "Degraded", &status->degraded, status->observed_generation);
     return list;
@@ -90,17 +111,21 @@ static struct pd_node *encode_failures(const struct pd_failures *failures)
     return list;
 }
 
-static void encode_counts(const struct pd_pool_status *status, struct pd_node *node)
+/* Of all replicas together. */
+static void encode_counts(const struct pd_pool *pool, struct pd_node *node)
 {
+    const struct pd_pool_status *status = &pool->status;
+    const struct pd_pool_elsewhere *others = &pool->elsewhere;
+
     pd_node_set_int(node, "observedGeneration", status->observed_generation);
-    pd_node_set_int(node, "wantedReplicas", status->wanted);
-    pd_node_set_int(node, "replicas", status->replicas);
-    pd_node_set_int(node, "readyReplicas", status->ready);
-    pd_node_set_int(node, "claimedReplicas", status->claimed);
-    pd_node_set_int(node, "startingReplicas", status->starting);
-    pd_node_set_int(node, "terminatingReplicas", status->terminating);
-    pd_node_set_int(node, "updatedReplicas", status->updated);
-    pd_node_set_int(node, "queueLength", status->queue_length);
+    pd_node_set_int(node, "wantedReplicas", status->wanted + others->wanted);
+    pd_node_set_int(node, "replicas", status->replicas + others->replicas);
+    pd_node_set_int(node, "readyReplicas", status->ready + others->ready);
+    pd_node_set_int(node, "claimedReplicas", status->claimed + others->claimed);
+    pd_node_set_int(node, "startingReplicas", status->starting + others->starting);
+    pd_node_set_int(node, "terminatingReplicas", status->terminating + others->terminating);
+    pd_node_set_int(node, "updatedReplicas", status->updated + others->updated);
+    pd_node_set_int(node, "queueLength", status->queue_length + others->queue_length);
 }
 
 struct pd_node *pd_pool_status_encode(const struct pd_pool *pool)
@@ -108,7 +133,7 @@ struct pd_node *pd_pool_status_encode(const struct pd_pool *pool)
     const struct pd_pool_status *status = &pool->status;
     struct pd_node *node = pd_node_map_new();
 
-    encode_counts(status, node);
+    encode_counts(pool, node);
     if (status->template_hash[0])
         pd_node_set_string(node, "templateHash", status->template_hash);
     if (status->warm_hit_ratio >= 0)
@@ -126,6 +151,6 @@ struct pd_node *pd_pool_status_encode(const struct pd_pool *pool)
         pd_node_set_string(node, "conflict", pool->conflict);
     if (status->failures.count > 0)
         pd_node_set(node, "lastFailures", encode_failures(&status->failures));
-    pd_node_set(node, "conditions", encode_conditions(status));
+    pd_node_set(node, "conditions", encode_conditions(pool));
     return node;
 }

@@ -84,6 +84,11 @@ struct pd_demand {
     uint64_t no_sandbox_for_key; /* claims refused because idle ones serve other keys */
 };
 
+/* What other replicas have of a pool, added up; all 0 where there is none. */
+struct pd_pool_elsewhere {
+    int wanted, replicas, ready, claimed, starting, terminating, updated, queue_length;
+};
+
 struct pd_pool {
     char uid[PD_UID_BYTES];    /* its own for its whole life, kept ones over restarts too */
     uint64_t resource_version; /* of its last change: of spec, metadata, status or deletion */
@@ -96,6 +101,7 @@ struct pd_pool {
     int64_t generation;   /* grows with each change of spec, from 1; not of metadata */
     bool deleting;        /* draining: no new claims */
     struct pd_pool_status status; /* written by the controller */
+    struct pd_pool_elsewhere elsewhere; /* written by the controller's provider */
     struct pd_demand demand;      /* written by the API */
     struct pd_hello hello;        /* of the newest sandbox that became warm; n_languages 0: none yet */
     void *controller_data;        /* the controller's own */
@@ -207,6 +213,9 @@ void pd_store_pool_mirror(struct pd_store *store, struct pd_pool_spec *spec, con
 /* The controller: what became of it. Nothing happens when that is known. */
 void pd_store_pool_set_status(struct pd_store *store, struct pd_pool *pool,
                               const struct pd_pool_status *status);
+/* Likewise of what others have of it. */
+void pd_store_pool_set_elsewhere(struct pd_store *store, struct pd_pool *pool,
+                                 const struct pd_pool_elsewhere *elsewhere);
 /* A source: why its newest text is not in force; "" when it is. */
 void pd_store_pool_set_source_error(struct pd_store *store, struct pd_pool *pool, const char *text);
 /* A source that declares a pool which belongs to another says so, and takes it

@@ -351,6 +351,15 @@ void pd_store_pool_set_status(struct pd_store *store, struct pd_pool *pool,
     change(store, record_of_pool(pool));
 }
 
+void pd_store_pool_set_elsewhere(struct pd_store *store, struct pd_pool *pool,
+                                 const struct pd_pool_elsewhere *elsewhere)
+{
+    if (memcmp(&pool->elsewhere, elsewhere, sizeof *elsewhere) == 0)
+        return;
+    pool->elsewhere = *elsewhere;
+    change(store, record_of_pool(pool));
+}
+
 void pd_store_pool_set_source_error(struct pd_store *store, struct pd_pool *pool, const char *text)
 {
     if (strcmp(pool->source_error, text) == 0)

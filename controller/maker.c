@@ -30,6 +30,7 @@ void pd_maker_gone(struct pd_maker *maker)
     free(maker->totals_key);
     free(maker->wishes_key);
     free(maker->seen_key);
+    free(maker->reports_key);
     free(maker->made_prefix);
     free(maker);
     closed(arg);
@@ -116,6 +117,7 @@ struct pd_maker *pd_maker_open(const struct pd_maker_config *config)
     maker->totals_key = pd_asprintf("%s:totals", config->prefix);
     maker->wishes_key = pd_asprintf("%s:wishes", config->prefix);
     maker->seen_key = pd_asprintf("%s:seen", config->prefix);
+    maker->reports_key = pd_asprintf("%s:reports", config->prefix);
     maker->made_prefix = pd_asprintf("%s:made:", config->prefix);
     LIST_INIT(&maker->jobs);
     SLIST_INIT(&maker->guests);

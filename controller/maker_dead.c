@@ -7,13 +7,14 @@
 #include "common/mem.h"
 #include "controller/maker_state.h"
 
-/* KEYS lease, sandboxes, totals, wishes, seen; ARGV lease, replica, ms. Unless it was
+/* KEYS lease, sandboxes, totals, wishes, seen, reports; ARGV lease, replica, ms. Unless it was
  * heard of meanwhile. */
 const char pd_maker_forget_script[] = PD_MAKER_FENCE
     "local time = redis.call('TIME')\n"
     "local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)\n"
     "local seen = tonumber(redis.call('ZSCORE', KEYS[5], ARGV[2]) or '0')\n"
     "if ms - seen < tonumber(ARGV[3]) then return 0 end\n"
+    "redis.call('HDEL', KEYS[6], ARGV[2])\n"
     "for _, key in ipairs({KEYS[2], KEYS[4]}) do\n"
     "  local all = redis.call('HGETALL', key)\n"
     "  for i = 1, #all, 2 do\n"
@@ -62,6 +63,7 @@ static void forget(struct guest *guest)
         PD_REDIS_TEXT(maker->totals_key),
         PD_REDIS_TEXT(maker->wishes_key),
         PD_REDIS_TEXT(maker->seen_key),
+        PD_REDIS_TEXT(maker->reports_key),
         PD_REDIS_TEXT(pd_lease_value(maker->config.lease)),
         PD_REDIS_TEXT(guest->id),
         {ms, (size_t)snprintf(ms, sizeof ms, "%d", PD_REPLICA_DEAD_MS)},
@@ -71,7 +73,7 @@ static void forget(struct guest *guest)
 
     forgetting->maker = maker;
     pd_strcpy(forgetting->id, sizeof forgetting->id, guest->id);
-    guest->collecting = pd_redis_eval(maker->config.redis, &maker->forget, 5, args, PD_COUNT(args),
+    guest->collecting = pd_redis_eval(maker->config.redis, &maker->forget, 6, args, PD_COUNT(args),
                                       on_forgotten, forgetting, &err) == 0;
     maker->pending += guest->collecting;
     if (!guest->collecting)

@@ -41,7 +41,8 @@ struct job {
 struct pd_maker {
     struct pd_maker_config config;
     struct pd_redis_script reserve, settle, forget;
-    char *lease_key, *sandboxes_key, *totals_key, *wishes_key, *seen_key, *made_prefix;
+    char *lease_key, *sandboxes_key, *totals_key, *wishes_key, *seen_key, *reports_key,
+        *made_prefix;
     LIST_HEAD(, job) jobs;
     size_t n_jobs;
     struct pd_strmap by_id;

@@ -79,6 +79,8 @@ static void join(struct shared *shared)
         .id = shared->base.instance,
         .part = config->part,
         .beaten = on_beaten,
+        .report = pd_shared_report,
+        .reports = pd_shared_take_reports,
         .arg = shared,
     };
     const struct pd_lease_config lease = {

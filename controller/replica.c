@@ -9,22 +9,24 @@
 #include "common/time.h"
 #include "common/uid.h"
 
-/* KEYS seen, totals, lease, dataset; ARGV id, '1' when it owns sandboxes, a name for the
- * data if they have none. The time (ms), everyone and when, all totals, the lease or '',
- * the data's name. */
+/* KEYS seen, totals, lease, dataset, reports; ARGV id, '1' when it owns sandboxes, a name
+ * for the data if they have none, its report or ''. The time (ms), everyone and when, all
+ * totals, the lease or '', the data's name, all reports. */
 #define BEAT_SCRIPT                                                                                \
     "local time = redis.call('TIME')\n"                                                            \
     "local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)\n"                 \
     "local text = string.format('%.0f', ms)\n"                                                     \
     "redis.call('SET', KEYS[4], ARGV[3], 'NX')\n"                                                  \
+    "if ARGV[4] ~= '' then redis.call('HSET', KEYS[5], ARGV[1], ARGV[4]) end\n"                    \
     "if ARGV[2] == '1' then redis.call('ZADD', KEYS[1], text, ARGV[1]) end\n"                      \
     "return {text, redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES'),\n"                          \
-    "  redis.call('HGETALL', KEYS[2]), redis.call('GET', KEYS[3]) or '', redis.call('GET', "       \
-    "KEYS[4])}\n"
+    "  redis.call('HGETALL', KEYS[2]), redis.call('GET', KEYS[3]) or '',\n"                        \
+    "  redis.call('GET', KEYS[4]), redis.call('HGETALL', KEYS[5])}\n"
 
-/* KEYS seen, totals, wishes; ARGV id. One that still owns something is to be found
+/* KEYS seen, totals, wishes, reports; ARGV id. One that still owns something is to be found
  * dead. */
 #define LEAVE_SCRIPT                                                                               \
+    "redis.call('HDEL', KEYS[4], ARGV[1])\n"                                                       \
     "local all = redis.call('HGETALL', KEYS[3])\n"                                                 \
     "for i = 1, #all, 2 do\n"                                                                      \
     "  if string.match(all[i + 1], '^(%S+) ') == ARGV[1] then\n"                                   \
@@ -49,12 +51,14 @@ struct total {
 struct pd_replica {
     struct pd_redis *redis;
     struct pd_redis_script beat, leave;
-    char *seen_key, *totals_key, *wishes_key, *lease_key, *dataset_key;
+    char *seen_key, *totals_key, *wishes_key, *lease_key, *dataset_key, *reports_key;
     char dataset[PD_UID_BYTES]; /* the name of what Redis has */
     char id[PD_REPLICA_ID_MAX];
     enum pd_replica_part part;
     struct pd_time led_at; /* when Redis said last that somebody leads */
     void (*beaten)(void *arg, bool changed);
+    void (*report)(void *arg, struct pd_buf *out);
+    void (*reports)(void *arg, const struct pd_redis_reply *reports);
     void *arg;
     uv_timer_t timer;
     bool handle_open, asking;
@@ -204,7 +208,7 @@ static void on_beaten(void *arg, const struct pd_err *err, const struct pd_redis
         pd_log(PD_LOG_DEBUG, "replica", "no heartbeat", "err", err->msg, NULL);
         return;
     }
-    if (reply->type != PD_REDIS_ARRAY || reply->count != 5)
+    if (reply->type != PD_REDIS_ARRAY || reply->count != 6)
         return;
     note_dataset(replica, reply);
     lease = pd_redis_reply_string(reply, 3);
@@ -212,23 +216,34 @@ static void on_beaten(void *arg, const struct pd_err *err, const struct pd_redis
         replica->led_at = pd_time_now();
     changed = take_seen(replica, pd_redis_reply_integer(reply, 0, 0), reply->items[1]);
     changed |= take_totals(replica, reply->items[2]);
+    if (reply->items[5]->type == PD_REDIS_ARRAY)
+        replica->reports(replica->arg, reply->items[5]);
     replica->beaten(replica->arg, changed);
 }
 
 void pd_replica_beat(struct pd_replica *replica)
 {
+    pd_autobuf struct pd_buf report;
     char fresh[PD_UID_BYTES]; /* another one each time, or the loss of ours would not be seen */
-    const struct pd_redis_arg args[] = {
-        PD_REDIS_TEXT(replica->seen_key),   PD_REDIS_TEXT(replica->totals_key),
-        PD_REDIS_TEXT(replica->lease_key),  PD_REDIS_TEXT(replica->dataset_key),
-        PD_REDIS_TEXT(replica->id),         PD_REDIS_TEXT(owns(replica) ? "1" : "0"),
-        PD_REDIS_TEXT(pd_uid_random(fresh))};
+
+    pd_buf_init(&report, PD_REPLICA_REPORT_BYTES_MAX);
+    if (owns(replica))
+        replica->report(replica->arg, &report);
+    const struct pd_redis_arg args[] = {PD_REDIS_TEXT(replica->seen_key),
+                                        PD_REDIS_TEXT(replica->totals_key),
+                                        PD_REDIS_TEXT(replica->lease_key),
+                                        PD_REDIS_TEXT(replica->dataset_key),
+                                        PD_REDIS_TEXT(replica->reports_key),
+                                        PD_REDIS_TEXT(replica->id),
+                                        PD_REDIS_TEXT(owns(replica) ? "1" : "0"),
+                                        PD_REDIS_TEXT(pd_uid_random(fresh)),
+                                        {report.data ? report.data : "", report.len}};
     struct pd_err err;
 
     if (replica->asking || replica->closing)
         return;
     replica->asking =
-        pd_redis_eval(replica->redis, &replica->beat, 4, args, 7, on_beaten, replica, &err) == 0;
+        pd_redis_eval(replica->redis, &replica->beat, 5, args, 9, on_beaten, replica, &err) == 0;
 }
 
 /* ---- asked ---- */
@@ -242,7 +257,7 @@ static int count_of(const struct pd_replica *replica, const char *pool, const ch
     return 0;
 }
 
-static bool is_live(const struct pd_replica *replica, const char *id)
+bool pd_replica_is_live(const struct pd_replica *replica, const char *id)
 {
     struct name name;
 
@@ -259,7 +274,7 @@ struct pd_share pd_replica_share(const struct pd_replica *replica, const struct 
 
     if (!owns(replica))
         return (struct pd_share){0, 0, 0};
-    if (!is_live(replica, replica->id)) /* not heard yet: as if there were one more */
+    if (!pd_replica_is_live(replica, replica->id)) /* not heard yet: as if there were one more */
         ours = (struct pd_place){(int)replica->n_live, (int)replica->n_live + 1};
     for (size_t i = 0; i < replica->n_live; i++) {
         struct pd_place place = {(int)i, ours.count};
@@ -272,7 +287,7 @@ struct pd_share pd_replica_share(const struct pd_replica *replica, const struct 
             others += has > floor ? has : floor;
     }
     for (size_t i = 0; i < replica->n_dead; i++)
-        if (!is_live(replica, replica->dead[i].id))
+        if (!pd_replica_is_live(replica, replica->dead[i].id))
             others += count_of(replica, spec->name, replica->dead[i].id);
     return pd_share_of(&pool, ours, count_of(replica, spec->name, replica->id), others);
 }
@@ -324,11 +339,14 @@ struct pd_replica *pd_replica_open(const struct pd_replica_config *config)
     replica->seen_key = pd_asprintf("%s:seen", config->prefix);
     replica->totals_key = pd_asprintf("%s:totals", config->prefix);
     replica->wishes_key = pd_asprintf("%s:wishes", config->prefix);
+    replica->reports_key = pd_asprintf("%s:reports", config->prefix);
     replica->dataset_key = pd_asprintf("%s:dataset", config->prefix);
     replica->lease_key = pd_asprintf("%s:lease", config->prefix);
     pd_strcpy(replica->id, sizeof replica->id, config->id);
     replica->part = config->part;
     replica->beaten = config->beaten;
+    replica->report = config->report;
+    replica->reports = config->reports;
     replica->arg = config->arg;
     replica->up_at = pd_time_now();
     pd_redis_observe(replica->redis, &(struct pd_redis_observer){.up = on_up, .arg = replica});
@@ -351,6 +369,7 @@ static void replica_gone(struct pd_replica *replica)
     free(replica->wishes_key);
     free(replica->lease_key);
     free(replica->dataset_key);
+    free(replica->reports_key);
     free(replica->live);
     free(replica->dead);
     free(replica->totals);
@@ -380,7 +399,8 @@ void pd_replica_close(struct pd_replica *replica, void (*closed)(void *arg), voi
 {
     const struct pd_redis_arg args[] = {
         PD_REDIS_TEXT(replica->seen_key), PD_REDIS_TEXT(replica->totals_key),
-        PD_REDIS_TEXT(replica->wishes_key), PD_REDIS_TEXT(replica->id)};
+        PD_REDIS_TEXT(replica->wishes_key), PD_REDIS_TEXT(replica->reports_key),
+        PD_REDIS_TEXT(replica->id)};
     struct pd_err err;
     int rc;
 
@@ -392,7 +412,7 @@ void pd_replica_close(struct pd_replica *replica, void (*closed)(void *arg), voi
     pd_redis_unobserve(replica->redis, replica);
     uv_close((uv_handle_t *)&replica->timer, on_timer_closed);
     /* Behind a beat under way, whose answer is then the one waited for. */
-    rc = pd_redis_eval(replica->redis, &replica->leave, 3, args, 4,
+    rc = pd_redis_eval(replica->redis, &replica->leave, 4, args, 5,
                        replica->asking ? NULL : on_left, replica, &err);
     replica->asking = replica->asking || rc == 0;
 }

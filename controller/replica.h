@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <uv.h>
 
+#include "common/buf.h"
 #include "common/loop_redis.h"
 #include "common/pool.h"
 #include "controller/share.h"
@@ -15,6 +16,7 @@
 #define PD_REPLICA_DEAD_MS 6000 /* after its last beat */
 #define PD_REPLICA_ID_MAX 64
 #define PD_REPLICAS_MAX 1024
+#define PD_REPLICA_REPORT_BYTES_MAX (256u * 1024)
 
 struct pd_replica;
 
@@ -27,12 +29,16 @@ enum pd_replica_part {
 
 struct pd_replica_config {
     uv_loop_t *loop;
-    struct pd_redis *redis;                  /* outlives it */
-    const char *prefix;                      /* of its keys; copied */
-    const char *id;                          /* its instance name; copied */
+    struct pd_redis *redis; /* outlives it */
+    const char *prefix;     /* of its keys; copied */
+    const char *id;         /* its instance name; copied */
     enum pd_replica_part part;
     void (*beaten)(void *arg, bool changed); /* heard from Redis; who is there or what they own
                                                 differs from before */
+    /* What it has, for the others to know: text, PD_REPLICA_REPORT_BYTES_MAX at most. */
+    void (*report)(void *arg, struct pd_buf *out);
+    /* Everyone's reports, a hash: replica, report. Not all need be alive. */
+    void (*reports)(void *arg, const struct pd_redis_reply *reports);
     void *arg;
 };
 
@@ -41,6 +47,8 @@ struct pd_replica *pd_replica_open(const struct pd_replica_config *config);
 void pd_replica_beat(struct pd_replica *replica);
 /* Of the pool, for this one. What Redis said last counts. */
 struct pd_share pd_replica_share(const struct pd_replica *replica, const struct pd_pool_spec *spec);
+/* Whether it was heard of lately. */
+bool pd_replica_is_live(const struct pd_replica *replica, const char *id);
 /* How many of the pool's sandboxes are others', the dead ones' that are not yet
  * forgotten included. */
 int pd_replica_others(const struct pd_replica *replica, const char *pool);

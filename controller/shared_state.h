@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 #include <uv.h>
 
+#include "common/buf.h"
 #include "common/lease.h"
 #include "common/loop_redis.h"
 #include "common/strmap.h"
@@ -86,6 +87,13 @@ int pd_shared_ensure_ready(struct pd_provider *provider, const struct pd_pool_sp
                            pd_provider_done_cb cb, void *arg, struct pd_err *err);
 /* Give the answers that wait in `later`. */
 void pd_shared_answer_later(uv_timer_t *timer);
+
+/* ---- the whole pool: shared_status.c ---- */
+
+/* What this replica has, for the others. */
+void pd_shared_report(void *arg, struct pd_buf *out);
+/* What the others have, into the store. */
+void pd_shared_take_reports(void *arg, const struct pd_redis_reply *reports);
 
 /* ---- what it has: shared_records.c ---- */
 

@@ -83,6 +83,15 @@ class Processes(unittest.TestCase):
                                  pools_of(controller)["default"]["metadata"]["uid"])
                 self.assertNotIn("this replica leads", api.log())
             self.assertFalse(controller.sandboxes(), "a controller owns sandboxes")
+            # Whoever is asked speaks for the whole pool.
+            def whole(service):
+                status = pools_of(service).get("default", {}).get("status", {})
+                there = sum(len(api.sandboxes(state="running")) for api in programs.apis)
+                return (status.get("replicas") == status.get("readyReplicas") == there >= 2 and
+                        [c["reason"] for c in status["conditions"]
+                         if c["type"] == "Available"] == ["SandboxesReady"])
+            for service in programs.replicas:
+                wait_for(lambda service=service: whole(service), 60)
             answer = controller.request("POST", "/execute", {"code": "print(1)"})
             self.assertEqual(answer.status, 404)
             self.assertIn("runs nothing", answer.json["detail"])
