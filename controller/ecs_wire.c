@@ -81,7 +81,8 @@ static void on_opened(void *arg, const struct pd_err *err, struct pd_stream *str
     } else if (err->kind == PD_CANCELED || wire->ecs->closing) {
         fail(wire, PD_CANCELED, "given up", "");
     } else if (err->kind == PD_DENIED ||
-               pd_time_ms_between(wire->first_attempt, now) >= ANSWER_MS) {
+               (double)pd_time_ms_between(wire->first_attempt, now) * wire->ecs->factor >=
+                   ANSWER_MS) {
         fail(wire, err->kind == PD_DENIED ? PD_DENIED : PD_TIMEOUT, "", err->msg);
     } else {
         uv_timer_start(&wire->timer, on_timer, TRY_AGAIN_MS, 0);
