@@ -1,4 +1,4 @@
-/* Executions as JSON: the same rows that records give (record_rows.c). */
+/* Executions as JSON: the same rows that records give (record_row.c). */
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
