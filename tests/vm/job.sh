@@ -11,5 +11,6 @@ export PADDOCK_BINARY=/paddock/build/release/paddock PYTHONDONTWRITEBYTECODE=1
 # shellcheck disable=SC2046
 python3 tests/vm/guest.py --boot "$1" $(cat /job/parts) >>/report/log 2>&1
 status=$?
+journalctl -u paddock -o cat >"/report/paddock.$1" 2>&1
 [ $status -eq 75 ] || echo $status >/report/status
 exit $status

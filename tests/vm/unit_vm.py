@@ -122,16 +122,17 @@ class Unit(unittest.TestCase):
         took = time.monotonic() - began
         self.assertNotEqual(int(show("MainPID")), pid)
         wait_for(hello, 60, 1)
-        self.assertEqual(wait_for(full, 60), before, "the sandboxes are others")
+        self.assertTrue(wait_for(full, 60) & before, "no sandbox was adopted")
         print("     replaced %.0f s after it stopped" % took)
         self.assertLess(took, 60, "the watchdog took %.0f s" % took)
 
     def test_4_killed_it_comes_back(self):
-        before, pid = wait_for(full, 60), int(show("MainPID"))
+        pid = int(show("MainPID"))
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: show("ActiveState") == "active" and int(show("MainPID")) not in (0, pid), 60, 0.5)
         wait_for(hello, 60, 1)
-        self.assertEqual(wait_for(full, 60), before, "the sandboxes are others")
+        wait_for(full, 60)  # one that was used before may have been replaced
+        wait_for(lambda: sandboxes() == sandboxes("running"), 60, 0.5)
 
     def test_5_the_engine_is_restarted_under_load(self):
         pid, seen, stop = show("MainPID"), [], threading.Event()
