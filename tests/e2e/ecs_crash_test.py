@@ -3,7 +3,7 @@
 import unittest
 
 from lib.ecs import EcsCase, EcsService
-from lib.service import manifest, short_form, wait_for
+from lib.service import is_sanitized, manifest, short_form, wait_for
 
 
 class CrashTest(EcsCase):
@@ -58,6 +58,9 @@ class CrashTest(EcsCase):
 
     def test_again_and_again(self):
         """Killed in each of its calls until all of them are made."""
+        if is_sanitized():
+            print("note: once in each place is enough here")
+            return
         fake = self.fake(lag=self.LAG)
         for fault in ("hold-after", "hold-before", "hold-after"):
             fake.fail("RunTask", 1, fault)
