@@ -12,12 +12,12 @@
 #include "api/execution.h"
 #include "api/ledger.h"
 #include "api/outcome.h"
+#include "api/plain.h"
 #include "api/records.h"
 #include "api/server.h"
 #include "api/stream.h"
 #include "common/log.h"
 #include "common/mem.h"
-
 
 /* One request from its body to its answer. */
 struct execution {
@@ -27,12 +27,12 @@ struct execution {
     struct pd_request *request;
     struct pd_job *job;
     char id[PD_EXECUTION_ID_BYTES];
-    struct pd_outcome outcome;
+    struct pd_plain *plain;
 };
 
 static void execution_free(struct execution *execution)
 {
-    pd_outcome_fini(&execution->outcome);
+    pd_plain_free(execution->plain);
     pd_request_free(execution->request);
     free(execution);
 }
@@ -41,7 +41,7 @@ static void on_stage(void *arg, const char *name)
 {
     struct execution *execution = arg;
 
-    pd_outcome_stage(&execution->outcome, name);
+    pd_plain_stage(execution->plain, name);
 }
 
 static void on_output(void *arg, int stream, const void *data, size_t len)
@@ -49,7 +49,7 @@ static void on_output(void *arg, int stream, const void *data, size_t len)
     struct execution *execution = arg;
 
     pd_job_grant(execution->job, len);
-    pd_outcome_output(&execution->outcome, stream, data, len);
+    pd_plain_output(execution->plain, stream, data, len);
 }
 
 static void on_artifact(void *arg, const char *path, const void *data, size_t len, bool last,
@@ -58,7 +58,7 @@ static void on_artifact(void *arg, const char *path, const void *data, size_t le
     struct execution *execution = arg;
 
     pd_job_grant(execution->job, len);
-    pd_outcome_artifact(&execution->outcome, path, data, len, last, error);
+    pd_outcome_artifact(&execution->plain->outcome, path, data, len, last, error);
 }
 
 static void record(const struct execution *execution, const struct pd_run_result *result,
@@ -94,7 +94,8 @@ static void on_ended(void *arg, const struct pd_run_result *result,
 
     pd_log(PD_LOG_DEBUG, "execute", "run ended", "run", execution->id, "cause",
            pd_cause_name(result->cause), NULL);
-    if (pd_outcome_format(&execution->outcome, execution->id, result, times, &body, &err) < 0) {
+    if (pd_outcome_format(&execution->plain->outcome, execution->id, result, times, &body, &err) <
+        0) {
         pd_buf_fini(&body);
         pd_exchange_problem(execution->exchange,
                             &(struct pd_problem_details){.status = 500, .detail = err.msg});
@@ -104,6 +105,8 @@ static void on_ended(void *arg, const struct pd_run_result *result,
     /* The answer first: nobody waits for the record. */
     if (execution->api->ledger)
         record(execution, result, times);
+    pd_plain_keep(execution->api->executions, PD_STEAL(execution->plain), execution->id,
+                  execution->key_id, result, times);
     execution_free(execution);
 }
 
@@ -153,8 +156,8 @@ static struct execution *execution_new(struct pd_api_context *api, struct pd_exc
     execution->exchange = exchange;
     execution->key_id = pd_exchange_key_id(exchange);
     execution->request = request;
-    pd_outcome_init(&execution->outcome, (size_t)request->run.output_max_bytes,
-                    (size_t)pool->spec->run.max_files_bytes);
+    execution->plain = pd_plain_new((size_t)request->run.output_max_bytes,
+                                    (size_t)pool->spec->run.max_files_bytes);
     pd_execution_make_id(execution->id);
     request->run.id = execution->id;
     pd_answered_run(exchange, execution->id);

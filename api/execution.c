@@ -30,6 +30,7 @@ struct pd_executions *pd_executions_new(struct pd_dispatch *dispatch, struct pd_
     all->store = store;
     pd_ring_init(&all->live);
     pd_ring_init(&all->finished);
+    pd_ring_init(&all->plain);
     return all;
 }
 
@@ -75,10 +76,13 @@ static void execution_free(struct pd_execution *execution)
     free(execution);
 }
 
-static void evict(struct pd_execution *execution)
+void pd_execution_evict(struct pd_execution *execution)
 {
     pd_ring_remove(&execution->in_list);
-    execution->all->n_finished--;
+    if (execution->plain)
+        pd_plain_forget(execution);
+    else
+        execution->all->n_finished--;
     pd_strmap_remove(&execution->all->by_id, execution->id);
     execution_free(execution);
 }
@@ -87,7 +91,9 @@ void pd_executions_free(struct pd_executions *all)
 {
     assert(pd_ring_is_empty(&all->live));
     while (!pd_ring_is_empty(&all->finished))
-        evict(PD_CONTAINER_OF(all->finished.next, struct pd_execution, in_list));
+        pd_execution_evict(PD_CONTAINER_OF(all->finished.next, struct pd_execution, in_list));
+    while (!pd_ring_is_empty(&all->plain))
+        pd_execution_evict(PD_CONTAINER_OF(all->plain.next, struct pd_execution, in_list));
     pd_strmap_fini(&all->by_id);
     free(all);
 }
@@ -106,7 +112,7 @@ void pd_executions_evict(struct pd_executions *all, const struct pd_execution *s
         struct pd_execution *execution = PD_CONTAINER_OF(at, struct pd_execution, in_list);
         at = at->next;
         if (execution != spared && execution->n_watches == 0)
-            evict(execution);
+            pd_execution_evict(execution);
     }
 }
 
@@ -267,7 +273,7 @@ bool pd_executions_forget(struct pd_executions *all, const char *id)
     if (execution && (!execution->done || execution->n_watches > 0))
         return false;
     if (execution)
-        evict(execution);
+        pd_execution_evict(execution);
     return true;
 }
 

@@ -20,7 +20,9 @@ struct pd_executions {
     struct pd_strmap by_id;
     struct pd_ring live;
     struct pd_ring finished; /* oldest first */
-    size_t n_live, n_finished;
+    struct pd_ring plain;    /* plain.h: finished ones without a journal, oldest first */
+    size_t n_live, n_finished, n_plain;
+    size_t plain_bytes;
     size_t journal_bytes;
     const struct pd_execution_observer *observer;
     void *observer_arg;
@@ -39,6 +41,8 @@ struct pd_execution {
     void *tag;
     struct pd_time accepted;
     struct pd_journal journal;
+    struct pd_plain *plain; /* what its journal will be made of; NULL: it has one */
+    size_t plain_bytes;
     struct pd_outcome outcome;
     struct pd_text_stream text[2];
     size_t ungranted; /* output that the owner has not taken */
@@ -69,8 +73,16 @@ struct pd_watch {
 /* While there is more than the bounds allow: finished ones that nobody watches go,
  * oldest first; `spared` does not. */
 void pd_executions_evict(struct pd_executions *all, const struct pd_execution *spared);
+/* One that is done, and that nobody watches, goes. */
+void pd_execution_evict(struct pd_execution *execution);
 /* It is done: the observer is told, then the watches. */
 void pd_execution_finish(struct pd_execution *execution, const struct pd_execution_end *end);
+
+/* ---- plain.c ---- */
+
+/* Make the journal of a plain run. */
+void pd_plain_tell(struct pd_execution *execution);
+void pd_plain_forget(struct pd_execution *execution);
 
 /* ---- execution_run.c ---- */
 

@@ -106,8 +106,11 @@ struct pd_watch *pd_watch_open(struct pd_execution *execution, uint64_t from_seq
                                const struct pd_watch_events *events, void *arg)
 {
     struct pd_watch *watch;
-    uint64_t end = execution->journal.last_seq + 1;
+    uint64_t end;
 
+    if (execution->plain)
+        pd_plain_tell(execution);
+    end = execution->journal.last_seq + 1;
     assert(events->more && from_seq >= 1 && !(owner && execution->owner));
     if (execution->n_watches == PD_WATCHES_MAX)
         return NULL;

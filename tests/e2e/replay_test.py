@@ -5,7 +5,7 @@ import asyncio
 import unittest
 
 from keys_test import key as new_key
-from lib.live import connect, events, sse, websockets
+from lib.live import connect, events, run as live_run, sse, websockets
 from lib.service import Service, short_form, wait_for
 
 CODE = "import sys\nfor i in range(20):\n  print(i, flush=True)\n  print(-i, file=sys.stderr, flush=True)\n"
@@ -78,6 +78,35 @@ class Replay(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(await refusal(service, path, protocols=("other",)), 400)
             self.assertEqual(await refusal(service, path, headers={"X-API-Key": "wrong"}), 401)
             self.assertEqual(await refusal(service, "/executions/%s/stream" % plain), 404)
+
+    async def test_a_plain_run_afterwards(self):
+        """POST /execute is answered as JSON; what it printed can be watched all the same."""
+        code = "import sys, time\nprint('caf\u00e9'); time.sleep(0.3)\n" \
+               "sys.stderr.write('e'); sys.stderr.flush(); time.sleep(0.3); print('two')\n" \
+               "time.sleep(0.3); sys.stdout.buffer.write(b'\\xff'); open('a.txt', 'w').write('hello')"
+        with Service(config=short_form(1, 2)) as service:
+            answer = await asyncio.to_thread(service.execute, code, artifacts=["*.txt"])
+            path = "/executions/%s/stream" % answer["id"]
+            frames = await watch(service, path)
+            own = await live_run(service, code, artifacts=["*.txt"])
+
+            def shape(frames):
+                """Pieces of one stream in a row are one: what is held together differs."""
+                all = []
+                for f in frames:
+                    kind = (f["type"], f.get("encoding"), f.get("path"), f.get("content"))
+                    if not all or all[-1][0] != kind:
+                        all.append([kind, ""])
+                    all[-1][1] += f.get("data", "")
+                return all
+            self.assertEqual(shape(frames), shape(own.frames))
+            printed = [f for f in frames if f["type"] in ("stdout", "stderr")]
+            self.assertGreater(printed[-1]["time"] - printed[0]["time"], 0.5)
+            exit = frames[-1]
+            for name in ("success", "exit_code", "execution_time", "usage", "stdout_bytes"):
+                self.assertEqual(exit[name], answer[name], name)
+            self.assertEqual(await asyncio.to_thread(over_sse, service, path), frames)
+            self.assertEqual(await watch(service, path + "?from=3"), frames[2:])
 
     async def test_who_may(self):
         """Its own key and who may read everything; not another key, before or after a recall."""

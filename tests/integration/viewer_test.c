@@ -11,6 +11,7 @@
 #include <linux/filter.h>
 
 #include "api/client_frame.h"
+#include "api/plain.h"
 #include "tests/lib/api_rig.h"
 
 #define FRAME_BYTES_MAX (4u << 20)
@@ -487,6 +488,109 @@ static void test_credit_comes_back(void **state)
     wait_for(&rig->idle, SANDBOXES);
 }
 
+/* ---- plain runs, afterwards ---- */
+
+static void run_plain(const struct rig *rig, const char *code, char id[static 64])
+{
+    pd_autofree char *body = pd_asprintf("{\"code\":\"%s\"}", code);
+    struct reply reply;
+
+    execute(rig, body, &reply);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(sscanf(strstr(reply.body, "\"id\":\"") + 6, "%63[^\"]", id), 1);
+    reply_fini(&reply);
+}
+
+/* Types and data of all events, as they come over a socket to its end. */
+static char *events_of(int fd)
+{
+    char *all = pd_strdup("");
+
+    for (;;) {
+        struct frame frame = hear(fd);
+        pd_autofree char *before = all;
+        const char *data, *type;
+        if (frame.opcode == PING) {
+            all = pd_strdup(before);
+            free(frame.data);
+            continue;
+        }
+        if (frame.opcode != TEXT) {
+            all = pd_strdup(before);
+            free(frame.data);
+            break;
+        }
+        type = strstr(frame.data, "\"type\":\"") + 8;
+        data = strstr(frame.data, "\"data\":");
+        all = pd_asprintf("%s%.*s%s\n", before, (int)strcspn(type, "\""), type, data ? data : "");
+        free(frame.data);
+    }
+    close(fd);
+    return all;
+}
+
+/* What is told of it is what is told of the same run by a WebSocket of its own. */
+static void test_a_plain_run_afterwards(void **state)
+{
+    static const char *const codes[] = {"both",   "print hello", "bytes",
+                                        "exit 3", "kill 9",      "artifact"};
+    struct rig *rig = *state;
+
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        pd_autofree char *text = pd_asprintf("{\"type\":\"run\",\"code\":\"%s\"}", codes[i]);
+        pd_autofree char *path = NULL;
+        pd_autofree char *live = NULL;
+        pd_autofree char *again = NULL;
+        pd_autofree char *once_more = NULL;
+        char id[64];
+        int fd = open_socket(rig, "/execute/stream");
+
+        say_text(fd, text);
+        live = events_of(fd);
+        run_plain(rig, codes[i], id);
+        path = pd_asprintf("/executions/%s/stream", id);
+        again = events_of(open_socket(rig, path));
+        assert_string_equal(again, live);
+        once_more = events_of(open_socket(rig, path));
+        assert_string_equal(once_more, live);
+    }
+}
+
+static int status_of(const struct rig *rig, const char *id)
+{
+    pd_autofree char *ask = pd_asprintf(
+        "GET /executions/%s/stream HTTP/1.1\r\nHost: localhost\r\n"
+        "X-API-Key: " KEY "\r\nConnection: close\r\n\r\n",
+        id);
+    struct reply reply;
+    int status;
+
+    exchange(rig, ask, &reply);
+    status = reply.status;
+    reply_fini(&reply);
+    return status;
+}
+
+static void test_plain_runs_are_kept_within_bounds(void **state)
+{
+    struct rig *rig = *state;
+    char first[64], second[64], id[64];
+
+    run_plain(rig, "print x", first);
+    run_plain(rig, "print y", second);
+    assert_int_equal(status_of(rig, first), 200); /* looked at: it has a journal now */
+    for (int i = 0; i < PD_PLAINS_MAX; i++)
+        run_plain(rig, "print x", id);
+    assert_int_equal(status_of(rig, second), 404);
+    assert_int_equal(status_of(rig, first), 200);
+    assert_int_equal(status_of(rig, id), 200);
+    run_plain(rig, "print y", second);
+    for (int i = 0; i < 5; i++)
+        run_plain(rig, "flood 3000000", id);
+    assert_int_equal(status_of(rig, second), 404); /* by their bytes */
+    assert_int_equal(status_of(rig, id), 200);
+}
+
 #define QUICK(test) cmocka_unit_test_setup_teardown(test, set_up_quick, rig_close)
 #define PATIENT(test) cmocka_unit_test_setup_teardown(test, set_up_patient, rig_close)
 
@@ -505,7 +609,10 @@ int main(void)
         PATIENT(test_a_cancel_behind_all_the_credit),
         PATIENT(test_more_than_the_credit),
         PATIENT(test_credit_comes_back),
+        PATIENT(test_a_plain_run_afterwards),
+        PATIENT(test_plain_runs_are_kept_within_bounds),
     };
 
+    signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests_name("viewer", tests, NULL, NULL);
 }
