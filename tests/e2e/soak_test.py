@@ -1,4 +1,4 @@
-"""A minute of scripts/soak.sh."""
+"""Less than a minute of scripts/soak.sh."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "soak"))
 class ASoak(unittest.TestCase):
     def test_flat_after_mixed_load_and_faults(self):
         from soak import Soak
-        soak = Soak(20 if is_sanitized() else 60, say=lambda text: print("     " + text))
+        soak = Soak(16 if is_sanitized() else 45, say=lambda text: print("     " + text))
         problems = soak.go()
         if is_sanitized():  # its quarantine is memory that grows by design
             problems = [p for p in problems if not p.startswith("resident") and "no load" not in p]
