@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "api/keys.h"
+#include "api/ledger.h"
 
 #define HEADERS_BYTES 160
 #define DETAIL_BYTES 128
@@ -10,9 +11,13 @@
 bool pd_admission_take(struct pd_api_context *api, struct pd_exchange *exchange)
 {
     struct pd_rate rate;
-    bool ok = pd_keys_take(api->keys, pd_exchange_key_id(exchange), pd_time_now(), &rate);
     char headers[HEADERS_BYTES];
     char detail[DETAIL_BYTES];
+    bool ok;
+
+    if (api->ledger)
+        pd_keys_divide(api->keys, api->ledger->ops->replicas(api->ledger));
+    ok = pd_keys_take(api->keys, pd_exchange_key_id(exchange), pd_time_now(), &rate);
 
     if (rate.limit == 0)
         return true;

@@ -257,7 +257,7 @@ static struct pd_key_limits limits_of(void *arg, const char *key_id)
     if (!key)
         return (struct pd_key_limits){.share = 1};
     return (struct pd_key_limits){.share = key->record.share,
-                                  .concurrency = key->record.concurrency};
+                                  .concurrency = pd_keys_part(arg, key->record.concurrency)};
 }
 
 static int open_book(struct pd_api *api, const struct pd_api_config *config, struct pd_err *err)

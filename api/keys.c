@@ -31,6 +31,7 @@ struct pd_keys {
     int open_handles;
     void (*closed)(void *arg);
     void *closed_arg;
+    int replicas; /* among which limits are divided; 0: alone */
 };
 
 static int check_text(const char *text, const char *what, struct pd_err *err)
@@ -385,6 +386,18 @@ static int whole_seconds(double seconds)
     return whole + (whole < seconds);
 }
 
+void pd_keys_divide(struct pd_keys *keys, size_t replicas)
+{
+    keys->replicas = replicas > 0 ? (int)replicas : 1;
+}
+
+int pd_keys_part(const struct pd_keys *keys, int whole)
+{
+    int replicas = keys->replicas > 1 ? keys->replicas : 1;
+
+    return whole > 0 && whole < replicas ? 1 : whole / replicas;
+}
+
 bool pd_keys_take(struct pd_keys *keys, const char *id, struct pd_time now,
                   struct pd_rate *ret_rate)
 {
@@ -396,7 +409,7 @@ bool pd_keys_take(struct pd_keys *keys, const char *id, struct pd_time now,
     *ret_rate = rate;
     if (!key || key->record.rate_runs == 0)
         return true;
-    rate.limit = key->record.rate_runs;
+    rate.limit = pd_keys_part(keys, key->record.rate_runs);
     rate.seconds = key->record.rate_seconds;
     per_s = (double)rate.limit / rate.seconds;
     if (pd_time_is_set(key->refilled))

@@ -58,6 +58,11 @@ struct pd_rate {
     int reset_s;     /* until all of them are there again */
     int retry_after_s; /* until one is; 0 when one is */
 };
+/* A key's rate, and how many it may have at a time, are divided among so many replicas
+ * (1 at first): each has its part of them, and one at least. */
+void pd_keys_divide(struct pd_keys *keys, size_t replicas);
+/* Of `whole`, what is for this replica; 0 stays 0, which is no bound. */
+int pd_keys_part(const struct pd_keys *keys, int whole);
 /* Take one run of the key's rate. False: none is left. */
 bool pd_keys_take(struct pd_keys *keys, const char *id, struct pd_time now,
                   struct pd_rate *ret_rate);

@@ -78,6 +78,9 @@ struct pd_ledger_ops {
                 pd_records_text_cb cb, void *arg, struct pd_err *err);
     int (*prune)(struct pd_ledger *ledger, pd_prune_cb cb, void *arg, struct pd_err *err);
 
+    /* Among how many replicas the keys' limits are divided, as last known; 1: alone. */
+    size_t (*replicas)(const struct pd_ledger *ledger);
+
     /* After the book is closed. Frees it; `closed` fires once from the loop. */
     void (*close)(struct pd_ledger *ledger, void (*closed)(void *arg), void *arg);
 };

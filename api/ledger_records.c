@@ -100,6 +100,12 @@ static int prune(struct pd_ledger *ledger, pd_prune_cb cb, void *arg, struct pd_
     return pd_records_prune(records_of(ledger), cb, arg, err);
 }
 
+static size_t replicas(const struct pd_ledger *ledger)
+{
+    (void)ledger;
+    return 1;
+}
+
 static void close_ledger(struct pd_ledger *ledger, void (*closed)(void *arg), void *arg)
 {
     free(PD_CONTAINER_OF(ledger, struct ledger_records, base));
@@ -121,6 +127,7 @@ static const struct pd_ledger_ops ops = {
     .events = events,
     .list = list,
     .prune = prune,
+    .replicas = replicas,
     .close = close_ledger,
 };
 

@@ -422,6 +422,11 @@ static void stop(struct pd_ledger *base)
     ledger->events = NULL;
 }
 
+static size_t replicas(const struct pd_ledger *base)
+{
+    return PD_CONTAINER_OF(base, const struct ledger_redis, base)->replicas;
+}
+
 static void close_ledger(struct pd_ledger *base, void (*closed)(void *arg), void *arg)
 {
     struct ledger_redis *ledger = pd_ledger_redis_of(base);
@@ -451,6 +456,7 @@ static const struct pd_ledger_ops ops = {
     .events = pd_ledger_redis_events,
     .list = pd_ledger_redis_list,
     .prune = pd_ledger_redis_prune,
+    .replicas = replicas,
     .close = close_ledger,
 };
 

@@ -26,7 +26,7 @@
 #define PD_LEDGER_BATCH_MAX 256  /* plain runs in one script */
 #define PD_LEDGER_BATCH_MS 20    /* that one of them waits */
 #define PD_LEDGER_TAKE_MAX 200   /* executions taken by one script */
-#define PD_LEDGER_CHECK_BEATS 15 /* between looks at Redis's settings */
+#define PD_LEDGER_CHECK_BEATS 5  /* between looks at Redis's settings */
 #define PD_LEDGER_SYNC_BEATS 10  /* between looks for what is ours and not in the book */
 #define PD_LEDGER_LOOK_MAX 5000  /* executions that one question looks at */
 #define PD_LEDGER_ADD_BYTES_MAX (4u * 1024 * 1024) /* of plain runs that wait for Redis */

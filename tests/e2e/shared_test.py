@@ -337,6 +337,11 @@ class History(unittest.TestCase):
             self.assertEqual(len({item.id for item in traffic.told}), len(traffic.told))
             # What the kills left half made is known again before everything is closed.
             cluster.wait_leader()
+            def settled():
+                said = [re.findall(r"condition=Progressing status=(\w+)", s.log())
+                        for s in cluster.replicas]
+                return all(words and words[-1] == "false" for words in said)
+            wait_for(settled, 150)
             def agrees():
                 known = cluster.redis.cli("HLEN", cluster.key("sandboxes"), check=False)
                 return known.isdigit() and int(known) == len(cluster.live())

@@ -285,6 +285,17 @@ static void test_rate(void **state)
     assert_true(pd_keys_take(keys, record.id, now, &rate));
     assert_int_equal(rate.remaining, 2); /* never more than the limit is saved up */
     remove_record(*state, record.id);
+    /* Among two replicas this one has half, rounded down; among many, one. */
+    pd_keys_divide(keys, 2);
+    now = pd_time_add_ms(now, 600000);
+    assert_true(pd_keys_take(keys, record.id, now, &rate));
+    assert_int_equal(rate.limit, 1);
+    assert_false(pd_keys_take(keys, record.id, now, &rate));
+    assert_int_equal(rate.retry_after_s, 60);
+    pd_keys_divide(keys, 9);
+    assert_int_equal(pd_keys_part(keys, 4), 1);
+    assert_int_equal(pd_keys_part(keys, 90), 10);
+    assert_int_equal(pd_keys_part(keys, 0), 0);
     pd_keys_free(keys);
 }
 
