@@ -65,9 +65,17 @@ need_musl_image() {
         rm -rf "$work" "$log"
         mv "$tar.part" "$tar"
     fi
-    docker import -c 'CMD ["lua"]' "$tar" "$IMAGE_MUSL" >/dev/null
-    docker import -c 'USER root' "$tar" "$IMAGE_MUSL-root" >/dev/null
-    docker import -c 'USER named' "$tar" "$IMAGE_MUSL-named" >/dev/null
-    docker import -c 'USER 4321:8765' "$tar" "$IMAGE_MUSL-numeric" >/dev/null
-    docker import -c 'USER nosuchuser' "$tar" "$IMAGE_MUSL-nosuch" >/dev/null
+    musl_import "$tar" "$IMAGE_MUSL" 'CMD ["lua"]'
+    musl_import "$tar" "$IMAGE_MUSL-root" 'USER root'
+    musl_import "$tar" "$IMAGE_MUSL-named" 'USER named'
+    musl_import "$tar" "$IMAGE_MUSL-numeric" 'USER 4321:8765'
+    musl_import "$tar" "$IMAGE_MUSL-nosuch" 'USER nosuchuser'
+}
+
+# musl_import TAR NAME CHANGE: unless it is there, made from the same.
+musl_import() {
+    local label=paddock.dev/made-from recipe
+    recipe=$(basename "$1" .tar)
+    [ "$(docker image inspect -f "{{index .Config.Labels \"$label\"}}" "$2" 2>/dev/null)" = "$recipe" ] ||
+        docker import -c "$3" -c "LABEL $label=$recipe" "$1" "$2" >/dev/null
 }
