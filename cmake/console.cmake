@@ -5,7 +5,9 @@ find_program(NPM npm)
 find_program(NODE node)
 
 set(CONSOLE_FILES "")
-if(PD_CONSOLE AND NPM AND NODE)
+# A bundle made elsewhere from these sources does without both (api/web/build.sh).
+set(CONSOLE_BUNDLE ${PROJECT_SOURCE_DIR}/build/console/bundle.stamp)
+if(PD_CONSOLE AND ((NPM AND NODE) OR EXISTS ${CONSOLE_BUNDLE}))
   set(CONSOLE_OUT ${CMAKE_BINARY_DIR}/web)
   if(CMAKE_BINARY_DIR MATCHES "^${PROJECT_SOURCE_DIR}/build/")
     set(CONSOLE_CACHE ${PROJECT_SOURCE_DIR}/build/console) # one for all presets

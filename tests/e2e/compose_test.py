@@ -114,6 +114,18 @@ class Compose(unittest.TestCase):
         finally:
             connection.close()
 
+    def has_console(self):
+        """Whether the image has it: a bundle that was there was copied (docs/console.md)."""
+        status, page = self.ask("GET", "/")
+        self.assertEqual(status, 200, page)
+        found = re.search(rb'src="(/assets/[^"]+/console\.js)"', page)
+        if not found:
+            self.assertIn(b"left out of this build", page)
+            return False
+        status, script = self.ask("GET", found.group(1).decode())
+        self.assertEqual((status, len(script) > 100000), (200, True))
+        return True
+
     def test_build_up_execute_down(self):
         if is_sanitized():
             print("     not done again: the images hold a build of their own")
@@ -127,6 +139,7 @@ class Compose(unittest.TestCase):
         body = {"code": "import sys; print(sys.version_info[0])"}
         status, text = self.ask("POST", "/execute", body)
         self.assertEqual((status, json.loads(text)["output"]), (200, "3\n"), text)
+        self.assertEqual(self.has_console(), os.path.exists(os.path.join(ROOT, "build", "console", "bundle.stamp")))
         self.assertEqual(self.ask("POST", "/execute", body, "another-key-000")[0], 401)
         self.check_container()
         self.check_restart(body)

@@ -203,7 +203,7 @@ class OpenApi(unittest.TestCase):
         for name in os.listdir(os.path.join(ROOT, "api")):
             if name.endswith(".c") and not name.startswith("kube_"):
                 with open(os.path.join(ROOT, "api", name)) as file:
-                    asked |= set(re.findall(r'pd_exchange_query\(\w+, "(\w+)"', file.read()))
+                    asked |= set(re.findall(r'(?:pd_exchange_query\(\w+|\bget, source), "(\w+)"', file.read()))
         self.assertEqual(asked, told)
 
     def test_fields_of_execute_are_those_of_its_schema(self):
