@@ -160,6 +160,12 @@ class Processes(unittest.TestCase):
             self.assertGreater(load.done, 5)
             for service in programs.replicas:
                 programs.wait_ready(service)
+            def settled():
+                """nothing wished for, and what there is written down"""
+                return (int(programs.redis.cli("HLEN", programs.key("wishes"))) == 0 and
+                        int(programs.redis.cli("HLEN", programs.key("sandboxes"))) ==
+                        len(programs.live()) >= 2)
+            wait_for(settled, 90)
 
     def test_an_api_without_a_leader_is_not_ready(self):
         with Programs(0, 1, short_form(1, 2)) as programs:
