@@ -133,12 +133,14 @@ static bool is_old(struct pd_census *census, const struct pd_view_member *member
 static void count(struct pd_census *census, struct pd_census_entry *entry)
 {
     const struct pd_view_member *member = entry->member;
+    bool due;
 
     if (member->spent || member->phase == PD_SANDBOX_TERMINATING)
         return;
     entry->live = true;
-    entry->outdated = pd_member_is_stale(census->spec, member) || is_old(census, member) ||
-                      (member->worn && !pd_member_is_starting(member));
+    due = pd_member_is_stale(census->spec, member) || is_old(census, member);
+    entry->worn = !due && member->worn && !pd_member_is_starting(member);
+    entry->outdated = due || entry->worn;
     census->live++;
     census->outdated += entry->outdated;
     census->creating += member->phase == PD_SANDBOX_CREATING;

@@ -13,6 +13,7 @@ struct pd_census_entry {
     const struct pd_view_member *member;
     bool live;
     bool outdated; /* of an earlier template, too old, or worn */
+    bool worn;     /* outdated for no other reason: it serves on until its replacement does */
 };
 
 struct pd_census {

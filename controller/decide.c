@@ -329,7 +329,7 @@ static enum pd_why why_outdated(const struct pd_census *census, const struct pd_
 {
     if (pd_member_is_stale(census->spec, entry->member))
         return PD_WHY_OUTDATED;
-    return entry->member->worn ? PD_WHY_WORN : PD_WHY_OLD;
+    return entry->worn ? PD_WHY_WORN : PD_WHY_OLD;
 }
 
 /* How many members may be out of service for an update. Where maxSize leaves no
@@ -343,11 +343,12 @@ static int tolerated(const struct pd_census *census)
     return can_surge ? spec->update.max_unavailable : max_of(1, spec->update.max_unavailable);
 }
 
-static struct pd_census_entry *next_outdated(struct pd_census *census, enum pd_sandbox_phase phase)
+static struct pd_census_entry *next_outdated(struct pd_census *census, enum pd_sandbox_phase phase,
+                                             bool worn)
 {
     for (size_t i = 0; i < census->n; i++) {
         struct pd_census_entry *entry = &census->entries[i];
-        if (entry->live && entry->outdated && entry->member->phase == phase)
+        if (entry->live && entry->outdated && entry->worn == worn && entry->member->phase == phase)
             return entry;
     }
     return NULL;
@@ -377,19 +378,12 @@ static void roll_recreate(struct pd_census *census)
     }
 }
 
-/* While new ones fail, the old ones are all there is: they stay. */
-static void roll(struct pd_census *census)
+static void roll_serving(struct pd_census *census, bool worn, int floor)
 {
-    int floor = census->target - tolerated(census);
-
-    roll_unready(census);
-    if (recreates(census))
-        roll_recreate(census);
-    if (census->failing)
-        return;
     while (census->outdated > 0 && census->serving > floor) {
-        struct pd_census_entry *idle = next_outdated(census, PD_SANDBOX_WARM);
-        struct pd_census_entry *busy = idle ? NULL : next_outdated(census, PD_SANDBOX_CLAIMED);
+        struct pd_census_entry *idle = next_outdated(census, PD_SANDBOX_WARM, worn);
+        struct pd_census_entry *busy =
+            idle ? NULL : next_outdated(census, PD_SANDBOX_CLAIMED, worn);
         size_t before = census->plan->n_actions;
 
         if (idle)
@@ -399,6 +393,20 @@ static void roll(struct pd_census *census)
         if (census->plan->n_actions == before)
             break;
     }
+}
+
+/* While new ones fail, the old ones are all there is: they stay. */
+static void roll(struct pd_census *census)
+{
+    roll_unready(census);
+    if (recreates(census))
+        roll_recreate(census);
+    if (census->failing)
+        return;
+    roll_serving(census, false, census->target - tolerated(census));
+    /* A worn one is needed while runs wait, and where there is no room for another. */
+    if (census->view->queued == 0)
+        roll_serving(census, true, census->target);
 }
 
 /* ---- create ---- */

@@ -62,7 +62,7 @@ mutate "destroys claimed ones to scale down" \
 mutate "destroys claimed ones to roll" \
     's/            pd_census_retire(census, busy, why_outdated/            pd_census_destroy(census, busy, why_outdated/; /assert(entry->member->phase != PD_SANDBOX_CLAIMED)/d'
 mutate "never retires busy ones: a roll under load does not end" \
-    's/: next_outdated(census, PD_SANDBOX_CLAIMED)/: NULL/'
+    's/: next_outdated(census, PD_SANDBOX_CLAIMED, worn)/: NULL/'
 mutate "scales down the oldest first" \
     's/|| rank < best_rank)$/|| rank <= best_rank)/'
 mutate "unready ones are no better to scale down" \
@@ -106,7 +106,7 @@ mutate "does not wake for what did not fit" \
 mutate "wakes late for what is due" \
     's/^        pd_census_wake_at(census, due);//'
 mutate "rolls as if one more might be missing" \
-    's/int floor = census->target - tolerated(census);/int floor = census->target - tolerated(census) - 1;/'
+    's/roll_serving(census, false, census->target - tolerated(census));/roll_serving(census, false, census->target - tolerated(census) - 1);/'
 mutate "does not begin to roll without room" \
     's/return can_surge ? spec->update.max_unavailable : max_of(1, spec->update.max_unavailable);/return spec->update.max_unavailable;/'
 mutate "does not surge" \
@@ -124,9 +124,11 @@ mutate "recreates without waiting for the old ones" \
 mutate "recreates bit by bit" \
     's/^        roll_recreate(census);/        ;/'
 mutate "does not notice age" \
-    's/pd_member_is_stale(census->spec, member) || is_old(census, member) ||/pd_member_is_stale(census->spec, member) ||/'
+    's/pd_member_is_stale(census->spec, member) || is_old(census, member);/pd_member_is_stale(census->spec, member);/'
 mutate "does not notice wear" \
-    's/(member->worn \&\& !pd_member_is_starting(member));/false;/'
+    's/!due \&\& member->worn \&\& !pd_member_is_starting(member);/false;/'
+mutate "replaces the worn before another serves" \
+    's/roll_serving(census, true, census->target);/roll_serving(census, true, census->target - tolerated(census));/'
 mutate "makes no room for another key" \
     's/^    make_room(census);//'
 mutate "gives up sandboxes for another key though there is room" \
