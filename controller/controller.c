@@ -394,6 +394,24 @@ static bool is_finding_out(const struct pd_controller *controller)
     return false;
 }
 
+/* Whether the engine was listed once more after the last record had gone: what was
+ * given up while another replica, or the engine, was about to make it has none.
+ * Not for ECS, whose lists show for a while what has ended. */
+static bool has_looked_again(struct pd_controller *controller)
+{
+    struct pd_provider_state *at = &controller->providers[PD_PROVIDER_DOCKER];
+
+    if (!at->provider || !at->up || !at->listed)
+        return true;
+    if (!pd_time_is_set(at->last_look)) {
+        at->last_look = controller->now();
+        pd_inventory_request(at);
+    }
+    if (at->list_failures > 0)
+        return true; /* the next start looks */
+    return !at->listing && !at->list_wanted && !pd_time_before(at->list_begun, at->last_look);
+}
+
 /* With destroy_all, wait for what the providers still have, within reason. */
 static void check_closing(struct pd_controller *controller)
 {
@@ -403,7 +421,7 @@ static void check_closing(struct pd_controller *controller)
         return;
     in_time = pd_time_before(controller->now(), controller->close_until);
     if (controller->destroy_all && in_time &&
-        (is_finding_out(controller) || has_sandboxes(controller)))
+        (is_finding_out(controller) || has_sandboxes(controller) || !has_looked_again(controller)))
         return;
     finish(controller);
 }

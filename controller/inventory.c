@@ -65,7 +65,8 @@ static void take_stray(struct pd_provider_state *at, const struct pd_instance *i
     struct pd_time now = controller->now();
     struct pd_time grace_ends = pd_time_add_ms(controller->started, STRAY_GRACE_MS);
 
-    if (pd_expect_is_pending(controller->expect, instance->id, PD_EXPECT_VANISH, now))
+    if (pd_expect_is_pending(controller->expect, instance->id, PD_EXPECT_VANISH, now) &&
+        !(pd_time_is_set(at->last_look) && instance->phase == PD_INSTANCE_RUNNING))
         return;
     if (pool && &controller->providers[pool->spec->provider] == at) {
         pd_life_adopt(controller, pool, instance);
@@ -123,8 +124,8 @@ static void miss(struct pd_provider_state *at, struct pd_sandbox *sandbox)
             pd_expect_met(controller->expect, sandbox->id, PD_EXPECT_VANISH);
         pd_life_remove(sandbox);
     } else if (sandbox->phase != PD_SANDBOX_CREATING &&
-             !pd_expect_is_pending(controller->expect, sandbox->id, PD_EXPECT_APPEAR,
-                                   controller->now()))
+               !pd_expect_is_pending(controller->expect, sandbox->id, PD_EXPECT_APPEAR,
+                                     controller->now()))
         pd_life_dead(sandbox, "it vanished");
 }
 

@@ -135,6 +135,23 @@ static void on_end_closed(uv_handle_t *handle)
     pd_maker_gone(maker);
 }
 
+/* What the engine has been asked for comes to be, whether anybody waits for it or
+ * not: so it is waited for, and its wisher told. Then the guests go. */
+static void let_go(struct pd_maker *maker)
+{
+    if (!maker->closing || maker->creating > 0)
+        return;
+    while (!SLIST_EMPTY(&maker->guests))
+        pd_maker_guest_close(SLIST_FIRST(&maker->guests));
+    uv_close((uv_handle_t *)&maker->end, on_end_closed);
+}
+
+void pd_maker_made(struct pd_maker *maker)
+{
+    maker->creating--;
+    let_go(maker);
+}
+
 void pd_maker_close(struct pd_maker *maker, void (*closed)(void *arg), void *arg)
 {
     if (maker->closing)
@@ -143,7 +160,5 @@ void pd_maker_close(struct pd_maker *maker, void (*closed)(void *arg), void *arg
     maker->closed = closed;
     maker->closed_arg = arg;
     pd_maker_look_at_held(maker);
-    while (!SLIST_EMPTY(&maker->guests))
-        pd_maker_guest_close(SLIST_FIRST(&maker->guests));
-    uv_close((uv_handle_t *)&maker->end, on_end_closed);
+    let_go(maker);
 }

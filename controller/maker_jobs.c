@@ -69,42 +69,57 @@ struct settling {
     struct pd_maker *maker;
     char replica[PD_REPLICA_ID_MAX];
     char provider_id[PD_PROVIDER_ID_MAX]; /* "" for what came to nothing */
+    bool creating;                        /* counted as such by the maker */
 };
+
+/* The wisher knows, and what was not wanted is gone. */
+static void settled(struct settling *settling)
+{
+    struct pd_maker *maker = settling->maker;
+
+    if (settling->creating)
+        pd_maker_made(maker);
+    free(settling);
+    maker->pending--;
+    pd_maker_gone(maker);
+}
 
 static void on_unwanted_gone(void *arg, const struct pd_err *err)
 {
-    (void)arg;
+    struct settling *settling = arg;
+
     if (err && err->kind != PD_CANCELED)
         pd_log(PD_LOG_WARN, "maker", "a sandbox that was given up is not destroyed", "err",
                err->msg, NULL);
+    settled(settling);
 }
 
 /* Nobody knows of it any more: its wisher gave it up while Redis was away, or Redis has
  * lost it. */
-static void destroy_unwanted(const struct settling *settling)
+static void destroy_unwanted(struct settling *settling)
 {
     struct pd_provider *provider = pd_maker_provider_of(settling->maker, settling->replica);
     struct pd_err err;
 
     pd_log(PD_LOG_INFO, "maker", "a sandbox that was given up meanwhile is destroyed", "replica",
            settling->replica, "provider_id", settling->provider_id, NULL);
-    if (provider &&
-        provider->ops->destroy(provider, settling->provider_id, on_unwanted_gone, NULL, &err) < 0)
-        on_unwanted_gone(NULL, &err);
+    if (!provider)
+        settled(settling);
+    else if (provider->ops->destroy(provider, settling->provider_id, on_unwanted_gone, settling,
+                                    &err) < 0)
+        on_unwanted_gone(settling, &err);
 }
 
 static void on_settled(void *arg, const struct pd_err *err, const struct pd_redis_reply *reply)
 {
     struct settling *settling = arg;
-    struct pd_maker *maker = settling->maker;
 
     if (err)
         pd_log(PD_LOG_DEBUG, "maker", "wish not settled", "err", err->msg, NULL);
-    else if (reply->integer == 0 && settling->provider_id[0] && !maker->closing)
+    if (!err && reply->integer == 0 && settling->provider_id[0])
         destroy_unwanted(settling);
-    free(settling);
-    maker->pending--;
-    pd_maker_gone(maker);
+    else
+        settled(settling);
 }
 
 /* err: what it came to nothing for; NULL: it is there. */
@@ -135,22 +150,28 @@ static void settle(struct job *job, const struct pd_err *err, const char *provid
     pd_strcpy(settling->replica, sizeof settling->replica, job->replica);
     pd_strcpy(settling->provider_id, sizeof settling->provider_id, err ? "" : provider_id);
 
-    if (!maker->closing && pd_redis_eval(maker->config.redis, &maker->settle, 4, args,
-                                         PD_COUNT(args), on_settled, settling, &ignored) == 0)
-        maker->pending++;
-    else
-        free(settling);
+    settling->creating = job->creating;
+    maker->pending++;
+    if (pd_redis_eval(maker->config.redis, &maker->settle, 4, args, PD_COUNT(args), on_settled,
+                      settling, &ignored) < 0)
+        settled(settling);
     job_free(job);
 }
 
 static void on_created(void *arg, const struct pd_err *err, const char *provider_id)
 {
     struct job *job = arg;
+    struct pd_maker *maker = job->maker;
 
-    if (err && err->kind == PD_CANCELED)
-        job_free(job); /* we are closing; the wish stays */
-    else
+    if (!err || err->kind != PD_CANCELED) {
         settle(job, err, provider_id);
+        return;
+    }
+    job->maker->pending++; /* we are closing; the wish stays */
+    job_free(job);
+    pd_maker_made(maker);
+    maker->pending--;
+    pd_maker_gone(maker);
 }
 
 static void on_ready(void *arg, const struct pd_err *err)
@@ -170,6 +191,8 @@ static void on_ready(void *arg, const struct pd_err *err)
         job_free(job);
     else if (provider->ops->create(provider, job->spec, job->id, on_created, job, &why) < 0)
         settle(job, &why, NULL);
+    else
+        job->maker->creating += job->creating = true;
 }
 
 /* Another replica may be about to give its place up. */

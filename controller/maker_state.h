@@ -34,7 +34,8 @@ struct job {
     char pool[PD_POOL_NAME_MAX];
     char hash[PD_TEMPLATE_HASH_BYTES];
     struct pd_pool_spec *spec;
-    bool held; /* there was no room; asked again each second */
+    bool held;     /* there was no room; asked again each second */
+    bool creating; /* the provider has been asked */
     struct pd_time held_since;
 };
 
@@ -49,6 +50,7 @@ struct pd_maker {
     SLIST_HEAD(, guest) guests;
     bool looking, again;
     int pending;    /* answers of Redis's and guests that close */
+    int creating;   /* sandboxes being made, and their wishers told */
     uv_timer_t end; /* for `closed`, when nothing is pending */
     bool closing;
     void (*closed)(void *arg);
@@ -59,6 +61,8 @@ struct pd_maker {
 
 /* Frees a maker that is closing and waits for nothing any more. */
 void pd_maker_gone(struct pd_maker *maker);
+/* One less is being made; a maker that closes lets its guests go after the last. */
+void pd_maker_made(struct pd_maker *maker);
 /* Whether it leads, and is not closing. */
 bool pd_maker_may_act(const struct pd_maker *maker);
 struct guest *pd_maker_find_guest(struct pd_maker *maker, const char *id); /* or NULL */

@@ -257,6 +257,23 @@ static void on_timer_closed(uv_handle_t *handle)
     pd_shared_part_closed(shared);
 }
 
+static void leave_the_others(struct shared *shared)
+{
+    if (shared->lease)
+        pd_lease_close(shared->lease, pd_shared_part_closed, shared);
+    pd_replica_close(shared->replica, pd_shared_part_closed, shared);
+}
+
+/* The lease is needed until the maker has told everyone. */
+static void on_maker_closed(void *arg)
+{
+    struct shared *shared = arg;
+
+    shared->maker = NULL;
+    leave_the_others(shared);
+    pd_shared_part_closed(shared);
+}
+
 static void leave(struct shared *shared)
 {
     if (!shared->replica)
@@ -266,10 +283,9 @@ static void leave(struct shared *shared)
     if (shared->wished)
         pd_redis_unsubscribe(shared->wished);
     if (shared->maker)
-        pd_maker_close(shared->maker, pd_shared_part_closed, shared);
-    if (shared->lease)
-        pd_lease_close(shared->lease, pd_shared_part_closed, shared);
-    pd_replica_close(shared->replica, pd_shared_part_closed, shared);
+        pd_maker_close(shared->maker, on_maker_closed, shared);
+    else
+        leave_the_others(shared);
 }
 
 static void shared_close(struct pd_provider *provider, void (*closed)(void *arg), void *arg)

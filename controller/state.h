@@ -45,6 +45,7 @@ struct pd_provider_state {
     int list_failures;         /* in a row */
     unsigned list_serial;      /* answers to earlier questions are not heard */
     struct pd_time list_begun; /* the last one, answered or not; unset: list at once */
+    struct pd_time last_look;  /* closing: since when it is listed once more; unset: not yet */
     char error[PD_REASON_MAX]; /* a sentence while it does not answer, else "" */
 };
 
