@@ -99,7 +99,7 @@ int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return d && n > 1u 
 builds() { (build_preset "$@") || { tally_fail "build/$1"; false; }; }
 
 if builds dev; then run_ctest dev; fi
-if builds release paddock pd_agent_ecs; then run_e2e release; fi
+if builds release paddock pd_agent_ecs changelog; then run_e2e release; fi
 if [ $QUICK = no ]; then
     if builds asan; then
         run_ctest asan -E decide_mutants # which builds its own, once is enough

@@ -83,7 +83,7 @@ class PoolsTest(EcsCase):
         pools = {"near": pool("near", provider="docker")}
         with EcsService(fake, config=short_form(1, 1), pools=pools) as service:
             self.run_in(service, "near")
-            service.hello()
+            self.run_in(service, "default")
             self.assertEqual(len(service.sandboxes("near", "running")), 1)
             self.assertEqual(len(fake.alive()), 1)
             self.assertGreater(service.calls("docker", "containers_create", "201"), 0)

@@ -111,7 +111,7 @@ class Processes(unittest.TestCase):
                 new = programs.wait_leader(old, 30)
                 self.assertIn(new, programs.controllers)
                 # It makes sandboxes: what an API loses comes back.
-                victim = programs.apis[0].sandboxes(state="running")[0]["Id"]
+                victim = wait_for(lambda: programs.apis[0].sandboxes(state="running"), 60)[0]["Id"]
                 before = {c["Id"] for c in programs.apis[0].sandboxes()}
                 programs.apis[0].engine.kill(victim)
                 wait_for(lambda: {c["Id"] for c in programs.apis[0].sandboxes(state="running")}
