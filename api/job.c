@@ -182,8 +182,9 @@ static void on_ended(void *arg, const struct pd_run_result *result)
         free(job); /* the dispatcher is closed and has forgotten it */
         return;
     }
-    pd_log(PD_LOG_DEBUG, "dispatch", "run over", "run", job->run->id, "id", job->sandbox_id, "cause",
-           pd_cause_name(result->cause), NULL);
+    /* Of one that was canceled the request is gone, and its id with it. */
+    pd_log(PD_LOG_DEBUG, "dispatch", "run over", "run", job->events ? job->run->id : "", "id",
+           job->sandbox_id, "cause", pd_cause_name(result->cause), NULL);
     pd_job_stop_running(job);
     note_duration(queue, job);
     note_outcome(queue, !lost, result->message ? result->message : "");
