@@ -38,6 +38,21 @@ static int take_spec(const struct pd_schema *schema, enum pd_provider_kind defau
     return PD_INVALID;
 }
 
+/* Redis says anything: a member of another kind is one that is missing. */
+static const char *text_of(const struct pd_node *node, const char *name)
+{
+    const struct pd_node *member = pd_node_get(node, name);
+
+    return member && member->kind == PD_NODE_STRING ? member->string.text : "";
+}
+
+static int64_t int_of(const struct pd_node *node, const char *name)
+{
+    const struct pd_node *member = pd_node_get(node, name);
+
+    return member && member->kind == PD_NODE_INT ? member->integer : 0;
+}
+
 int pd_declared_record_parse(const struct pd_schema *schema, enum pd_provider_kind default_provider,
                              const char *name, const char *text, size_t len,
                              struct pd_declared_record *ret_record, struct pd_err *err)
@@ -50,13 +65,12 @@ int pd_declared_record_parse(const struct pd_schema *schema, enum pd_provider_ki
         return pd_err_set(err, PD_INVALID, "longer than %u KiB", PD_DECLARED_BYTES_MAX / 1024);
     if (pd_json_parse(text, len, &node, err) < 0)
         return err->kind;
-    pd_strcpy(record.source, sizeof record.source, pd_node_text(pd_node_get(node, "source"), ""));
-    pd_strcpy(record.source_error, sizeof record.source_error,
-              pd_node_text(pd_node_get(node, "sourceError"), ""));
-    pd_strcpy(identity->uid, sizeof identity->uid, pd_node_text(pd_node_get(node, "uid"), ""));
-    identity->generation = pd_node_int(pd_node_get(node, "generation"), 0);
-    identity->created_wall_ms = pd_node_int(pd_node_get(node, "createdMs"), 0);
-    identity->deletion_wall_ms = pd_node_int(pd_node_get(node, "deletedMs"), 0);
+    pd_strcpy(record.source, sizeof record.source, text_of(node, "source"));
+    pd_strcpy(record.source_error, sizeof record.source_error, text_of(node, "sourceError"));
+    pd_strcpy(identity->uid, sizeof identity->uid, text_of(node, "uid"));
+    identity->generation = int_of(node, "generation");
+    identity->created_wall_ms = int_of(node, "createdMs");
+    identity->deletion_wall_ms = int_of(node, "deletedMs");
     if (!record.source[0] || strlen(identity->uid) != PD_UID_BYTES - 1 || identity->generation < 1)
         return pd_err_set(err, PD_INVALID, "source, uid or generation are missing");
     if (take_spec(schema, default_provider, name, pd_node_get(node, "manifest"), &record.spec,
