@@ -9,6 +9,7 @@ import os, signal, sys
 print(sys.stdin.isatty(), sys.stdout.isatty(), os.get_terminal_size().columns, os.getuid() != 0)
 print(repr(input('name? ')))
 try:
+    print('waiting')
     while True: signal.pause()
 except KeyboardInterrupt:
     print('interrupted')
@@ -52,6 +53,7 @@ class Terminal(unittest.IsolatedAsyncioTestCase):
             self.assertIn("True True 100 True", client.text())
             await client.say(type="stdin", data="bo\x7fob\r")
             await client.until("'bob'")
+            await client.until("waiting")
             await client.say(type="stdin", data="\x03")
             await client.until("interrupted")
             await client.end()
