@@ -69,10 +69,10 @@ export async function logIn(page) {
 }
 
 // What the terminal shows, and waiting until it shows something.
-export const output = (page) => page.evaluate(() => window.paddock.text());
+export const output = (page) => page.evaluate(() => window.paddock?.text() ?? "");
 
 export async function waitOutput(page, text) {
-  await page.waitForFunction((wanted) => window.paddock.text().includes(wanted), text, { timeout: WAIT_MS });
+  await page.waitForFunction((wanted) => window.paddock?.text().includes(wanted), text, { timeout: WAIT_MS });
 }
 
 // Put a program into the editor as a person would paste it.
@@ -84,7 +84,7 @@ export async function setProgram(page, code) {
 }
 
 export async function waitPhase(page, text) {
-  await page.waitForFunction((wanted) => document.getElementById("phase").textContent === wanted, text, { timeout: WAIT_MS });
+  await page.waitForFunction((wanted) => document.getElementById("phase")?.textContent === wanted, text, { timeout: WAIT_MS });
 }
 
 export function axeSource() {

@@ -49,7 +49,7 @@ await script(async ({ page }) => {
   await page.screenshot({ path: shot("pools-claimed") });
   for (const answer of await Promise.all(busy)) assert.equal(answer.status, 200);
   await stat("Queue").filter({ hasText: /^0$/ }).waitFor();
-  await page.waitForFunction((old) => [...document.querySelectorAll("[data-pool=default] .stat")].find((one) => one.textContent.startsWith("Warm hits")).textContent !== `Warm hits${old}`, ratio);
+  await page.waitForFunction((old) => [...document.querySelectorAll("[data-pool=default] .stat")].find((one) => one.textContent.startsWith("Warm hits"))?.textContent !== `Warm hits${old}`, ratio);
   await page.emulateMedia({ colorScheme: "dark" });
   assert.deepEqual(await findings(page), []);
   await page.screenshot({ path: shot("pools-dark") });
