@@ -115,7 +115,7 @@ class FaultsTest(EcsCase):
             service.hello()
             answer = {}
             run = threading.Thread(target=lambda: answer.update(
-                service.execute("import time\nprint('a', flush=True)\ntime.sleep(13)\nprint('b')")))
+                service.execute("import time\nprint('a', flush=True)\ntime.sleep(22)\nprint('b')")))
             run.start()
             claimed = lambda: [t for t in self.wait_running(fake, 1)]
             time.sleep(1)  # tasks that stand still are described every 10 s, well within the run
