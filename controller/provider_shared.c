@@ -239,7 +239,11 @@ void pd_shared_part_closed(void *arg)
     void (*closed)(void *arg) = shared->closed;
     void *closed_arg = shared->closed_arg;
 
-    if (--shared->open_parts > 0)
+    if (--shared->open_parts == 1) { /* the provider below is left: the others used it */
+        shared->config.below->ops->close(shared->config.below, pd_shared_part_closed, shared);
+        return;
+    }
+    if (shared->open_parts > 0)
         return;
     shared_free(shared);
     if (closed)
@@ -299,7 +303,6 @@ static void shared_close(struct pd_provider *provider, void (*closed)(void *arg)
     pd_redis_unobserve(shared->config.redis, shared);
     uv_close((uv_handle_t *)&shared->timer, on_timer_closed);
     leave(shared);
-    shared->config.below->ops->close(shared->config.below, pd_shared_part_closed, shared);
 }
 
 static const struct pd_provider_ops shared_ops = {
