@@ -98,7 +98,8 @@ static void job_lost_early(struct pd_job *job, const char *reason)
     struct pd_err err;
     struct pd_pool *pool = pd_store_pool(dispatch->store, job->queue->pool);
 
-    if (job->events && (job->place.patient || job->starts < STARTS_MAX) && pool && !pool->deleting) {
+    if (job->events && (job->place.patient || job->starts < STARTS_MAX) && pool &&
+        !pool->deleting) {
         pd_job_wait(job);
         pd_queue_tell_demand(dispatch, job->queue, pool);
         pd_dispatch_arm_timer(dispatch);
