@@ -267,8 +267,7 @@ bool pd_sandbox_serves_one_run(const struct pd_pool_spec *spec, const struct pd_
 
 /* A warm sandbox of this pool for one run of this key and language, now
  * claimed; NULL when there is none. Prefers one with a spare for the language,
- * then one that serves this key already, then the one with most runs, then the
- * least recently used. Never
+ * then one that serves this key already, then the least recently used. Never
  * one that serves another key unless spec.recycle.share, never one marked
  * recycle, never of a pool being deleted. */
 struct pd_sandbox *pd_store_claim(struct pd_store *store, const char *pool, const char *language,

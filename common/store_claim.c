@@ -13,21 +13,13 @@ static bool may_claim(const struct pd_pool_spec *spec, const struct pd_sandbox *
            strcmp(sandbox->key_id, key_id) == 0;
 }
 
-/* Greater is better. */
+/* Greater is better; equal ones are told apart by how long they rested. */
 static int rank(const struct pd_sandbox *sandbox, const char *language, const char *key_id)
 {
     bool spare = sandbox->link && pd_link_spares(sandbox->link, language) > 0;
     bool same_key = strcmp(sandbox->key_id, key_id) == 0;
 
     return (spare ? 2 : 0) + (same_key ? 1 : 0);
-}
-
-/* Of equal rank, the one with more runs: its caches are warm, and a pool whose
- * sandboxes wear out one by one never has to replace all of them at once. Then
- * the one that has rested longest. */
-static bool is_better(const struct pd_sandbox *a, const struct pd_sandbox *b)
-{
-    return a->runs != b->runs ? a->runs > b->runs : pd_time_before(a->phase_since, b->phase_since);
 }
 
 static struct pd_sandbox *best_member(const struct pd_pool_record *record, const char *language,
@@ -43,7 +35,8 @@ static struct pd_sandbox *best_member(const struct pd_pool_record *record, const
         if (!may_claim(record->pool.spec, member, key_id))
             continue;
         member_rank = rank(member, language, key_id);
-        if (member_rank < best_rank || (member_rank == best_rank && !is_better(member, best)))
+        if (member_rank < best_rank ||
+            (member_rank == best_rank && !pd_time_before(member->phase_since, best->phase_since)))
             continue;
         best = member;
         best_rank = member_rank;

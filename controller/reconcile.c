@@ -19,8 +19,10 @@ static const int64_t start_guess_ms[] = {
 /* How long a run that was passed over is taken to wait still. */
 #define REFUSAL_COUNTS_MS 200
 
-/* A sandbox is worn when this part of recycle.afterRuns is left of it. */
+/* A sandbox is worn when a tenth of recycle.afterRuns is left of it, or up to two more:
+ * they are used in turns, and would all be worn with the same run. */
 #define WORN_DIVISOR 10
+#define WORN_SPREAD 3
 
 struct pd_pool_state *pd_pool_state_of(struct pd_pool *pool)
 {
@@ -48,9 +50,14 @@ static bool is_last_run(const struct pd_pool_spec *spec, const struct pd_sandbox
  * not meet a pool that has lost a sandbox. */
 static bool is_worn(const struct pd_pool_spec *spec, const struct pd_sandbox *sandbox)
 {
-    int ahead = spec->recycle.after_runs / WORN_DIVISOR;
+    int tenth = spec->recycle.after_runs / WORN_DIVISOR;
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    int ahead;
 
-    return ahead > 0 && sandbox->runs >= (uint32_t)(spec->recycle.after_runs - ahead);
+    for (const char *c = sandbox->id; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 16777619u;
+    ahead = tenth + (int)((int64_t)tenth * (WORN_SPREAD - 1) * (hash % 1000) / 1000);
+    return tenth > 0 && sandbox->runs >= (uint32_t)(spec->recycle.after_runs - ahead);
 }
 
 static struct pd_view_member view_member(const struct pd_pool_spec *spec,

@@ -562,20 +562,6 @@ static void test_its_own_key_then_the_longest_rested(void **state)
     assert_null(claim(world, "a"));
 }
 
-static void test_worn_out_one_after_the_other(void **state)
-{
-    struct world *world = *state;
-
-    world->spec->recycle.after_runs = 0;
-    add_warm(world, "p-1");
-    add_warm(world, "p-2");
-    for (int run = 0; run < 5; run++) {
-        assert_string_equal(claim(world, "a"), "p-1");
-        clock_now = pd_time_add_ms(clock_now, 5);
-        pd_store_release(world->store, "p-1", true, NULL);
-    }
-}
-
 static void test_recycled_ones_are_not_claimed(void **state)
 {
     struct world *world = *state;
@@ -713,7 +699,6 @@ int main(void)
         store_test(test_a_sandbox_serves_one_key),
         store_test(test_shared_sandboxes_serve_any_key),
         store_test(test_its_own_key_then_the_longest_rested),
-        store_test(test_worn_out_one_after_the_other),
         store_test(test_recycled_ones_are_not_claimed),
         store_test(test_release),
         store_test(test_releasing_what_is_not_claimed_is_harmless),
