@@ -103,6 +103,33 @@ static void test_an_empty_pool_makes_one_for_a_queued_run(void **state)
     close_world(&world);
 }
 
+static void test_a_worn_one_serves_until_another_does(void **state)
+{
+    struct world world;
+    struct pd_sandbox *worn;
+    char id[PD_SANDBOX_ID_MAX];
+
+    (void)state;
+    open_world(&world, 1);
+    advance(&world, 1000);
+    worn = pd_store_sandbox_at(world.store, "p", 0);
+    pd_strcpy(id, sizeof id, worn->id);
+    worn->runs = 69; /* of 100: below what any sandbox wears at */
+    pd_store_touch(world.store, "p");
+    advance(&world, 5000);
+    assert_non_null(pd_store_sandbox(world.store, id));
+    worn->runs = 90; /* beyond it */
+    pd_store_touch(world.store, "p");
+    for (int i = 0; i < 500 && pd_store_sandbox(world.store, id); i++) {
+        assert_in_range(status(&world)->ready, 3, 4); /* never fewer than before */
+        advance(&world, 10);
+    }
+    advance(&world, 1000);
+    assert_null(pd_store_sandbox(world.store, id));
+    assert_settled(&world, 3);
+    close_world(&world);
+}
+
 static void test_a_run_left_unusable_costs_its_sandbox(void **state)
 {
     struct world world;
@@ -578,6 +605,22 @@ static void test_a_clean_stop_leaves_nothing(void **state)
     start(&world);
     advance(&world, 5000);
     assert_settled(&world, 3);
+    close_world(&world);
+}
+
+/* Made by whoever read the wish late, and never announced. */
+static void test_a_stop_looks_once_more(void **state)
+{
+    struct world world;
+
+    (void)state;
+    open_world(&world, 1);
+    advance(&world, 1000);
+    assert_settled(&world, 3);
+    provider_sim_plant(world.sim, "p-late", "p", "aaaa", PD_INSTANCE_RUNNING, 0);
+    stop(&world, true);
+    assert_int_equal(world.sim->count, 0);
+    start(&world);
     close_world(&world);
 }
 
@@ -1114,6 +1157,8 @@ int main(void)
         cmocka_unit_test(test_an_engine_that_comes_back),
         cmocka_unit_test(test_the_next_life_adopts),
         cmocka_unit_test(test_a_stop_right_after_a_start_leaves_nothing),
+        cmocka_unit_test(test_a_stop_looks_once_more),
+        cmocka_unit_test(test_a_worn_one_serves_until_another_does),
         cmocka_unit_test(test_what_served_an_unknown_key_is_not_adopted),
         cmocka_unit_test(test_leftovers_are_collected),
         cmocka_unit_test(test_a_clean_stop_leaves_nothing),
