@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/fnv.h"
 #include "common/mem.h"
 
 #define OTHER "_other"
@@ -63,16 +64,14 @@ static void family_init(struct family *family, const struct pd_metric_info *info
             pd_calloc((info->series_max + 1) * family->n_buckets, sizeof *family->buckets);
 }
 
-/* FNV-1a over the label values as they are kept. */
+/* Over the label values as they are kept. */
 static uint32_t hash_of(const struct family *family, const char *const *labels)
 {
-    uint32_t hash = 2166136261u;
+    uint32_t hash = PD_FNV_BEGIN;
 
     for (size_t i = 0; i < family->n_labels; i++) {
-        const char *text = labels[i];
-        for (size_t at = 0; text[at] && at < PD_METRIC_LABEL_BYTES - 1; at++)
-            hash = (hash ^ (unsigned char)text[at]) * 16777619u;
-        hash = (hash ^ 0xffu) * 16777619u;
+        hash = pd_fnv_add(hash, labels[i], strnlen(labels[i], PD_METRIC_LABEL_BYTES - 1));
+        hash = pd_fnv_add(hash, "\xff", 1);
     }
     return hash;
 }

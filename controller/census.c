@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/fnv.h"
 #include "common/mem.h"
 
 /* Idle sandboxes reach the end of recycle.afterAge spread over the last tenth
@@ -114,10 +115,8 @@ static int by_age(const void *a, const void *b)
 /* How much earlier than afterAge this one is due: 0 .. a tenth of it. */
 static int64_t age_spread_ms(const struct pd_pool_spec *spec, const char *id)
 {
-    uint32_t hash = 2166136261u; /* FNV-1a */
+    uint32_t hash = pd_fnv_add(PD_FNV_BEGIN, id, strlen(id));
 
-    while (*id)
-        hash = (hash ^ (unsigned char)*id++) * 16777619u;
     return spec->recycle.after_age_ms / AGE_SPREAD_DIVISOR * (hash % 1000) / 1000;
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/fnv.h"
 #include "common/json.h"
 #include "common/mem.h"
 #include "common/proto.h"
@@ -28,13 +29,10 @@
 static const char *const caps_uid[] = {"SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE", "KILL", NULL};
 static const char *const caps_none[] = {NULL};
 
-/* FNV-1a. */
 unsigned pd_docker_agent_uid(const char *id)
 {
-    uint32_t hash = UINT32_C(2166136261);
+    uint32_t hash = pd_fnv_add(PD_FNV_BEGIN, id, strlen(id));
 
-    for (; *id; id++)
-        hash = (hash ^ (unsigned char)*id) * UINT32_C(16777619);
     return PD_DOCKER_AGENT_UID + hash % PD_DOCKER_AGENT_UIDS;
 }
 
@@ -316,7 +314,7 @@ static void set_hostname(struct pd_node *body, const char *id)
 int pd_docker_create_body(const struct pd_docker_sandbox *sandbox, struct pd_node **ret_body,
                           struct pd_err *err)
 {
-    struct pd_docker_privilege privilege = 
+    struct pd_docker_privilege privilege =
         pd_docker_privilege_of(sandbox->spec->isolation, sandbox->id);
     char name[PD_DOCKER_CONTAINER_NAME_MAX];
     struct pd_node *body;

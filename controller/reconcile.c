@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/fnv.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "controller/decide.h"
@@ -51,12 +52,8 @@ static bool is_last_run(const struct pd_pool_spec *spec, const struct pd_sandbox
 static bool is_worn(const struct pd_pool_spec *spec, const struct pd_sandbox *sandbox)
 {
     int tenth = spec->recycle.after_runs / WORN_DIVISOR;
-    uint32_t hash = 2166136261u; /* FNV-1a */
-    int ahead;
-
-    for (const char *c = sandbox->id; *c; c++)
-        hash = (hash ^ (unsigned char)*c) * 16777619u;
-    ahead = tenth + (int)((int64_t)tenth * (WORN_SPREAD - 1) * (hash % 1000) / 1000);
+    uint32_t hash = pd_fnv_add(PD_FNV_BEGIN, sandbox->id, strlen(sandbox->id));
+    int ahead = tenth + (int)((int64_t)tenth * (WORN_SPREAD - 1) * (hash % 1000) / 1000);
     return tenth > 0 && sandbox->runs >= (uint32_t)(spec->recycle.after_runs - ahead);
 }
 
