@@ -162,7 +162,7 @@ void artifact_serve(int sock)
     size_t none = 0;
     ssize_t len;
 
-    while ((len = sys_recv_fds(sock, message, sizeof message - 1, NULL, &none)) > 0) {
+    while ((len = sys_recv_fds(sock, message, sizeof message - 1, NULL, &none, SYS_WAIT)) > 0) {
         int dirfd;
         message[len] = '\0';
         if (message[0] != 'A')

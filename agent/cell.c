@@ -233,7 +233,7 @@ int cell_on_ctl(struct cell *cell)
     int fds[HANDED_OUT];
     size_t n_fds = HANDED_OUT;
     int result = 0;
-    ssize_t len = sys_recv_fds(cell->ctl, &result, sizeof result, fds, &n_fds);
+    ssize_t len = sys_recv_fds(cell->ctl, &result, sizeof result, fds, &n_fds, SYS_NO_WAIT);
 
     if (len == -EAGAIN || len == -EINTR)
         return 0;

@@ -106,7 +106,7 @@ bool artifact_forward(struct agent *agent)
         watch(agent, false);
         return true;
     }
-    len = sys_recv_fds(run->slot->cell.ctl, message, sizeof message - 1, NULL, &none);
+    len = sys_recv_fds(run->slot->cell.ctl, message, sizeof message - 1, NULL, &none, SYS_NO_WAIT);
     if (len == -EINTR || len == -EAGAIN)
         return true;
     if (len <= 0 || message[0] == 'Z')

@@ -147,6 +147,7 @@ static bool make_pipes(struct slot *slot, struct child_pipes *pipes, bool spare)
     sys_set_nonblock(slot->stdin_w);
     sys_set_nonblock(slot->stdout_r);
     sys_set_nonblock(slot->stderr_r);
+    sys_set_nonblock(slot->ready_r); /* -1 without a spare: no harm */
     return true;
 }
 

@@ -174,7 +174,8 @@ int sys_send_fds(int sock, const void *data, size_t len, const int *fds, size_t 
     return sendmsg(sock, &msg, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -(errno ? errno : EIO);
 }
 
-ssize_t sys_recv_fds(int sock, void *data, size_t bytes, int *fds, size_t *n_fds)
+ssize_t sys_recv_fds(int sock, void *data, size_t bytes, int *fds, size_t *n_fds,
+                     enum sys_wait wait)
 {
     struct iovec iov = {data, bytes};
     union {
@@ -190,7 +191,7 @@ ssize_t sys_recv_fds(int sock, void *data, size_t bytes, int *fds, size_t *n_fds
         msg.msg_controllen = sizeof control.bytes;
     }
     *n_fds = 0;
-    n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+    n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | (wait == SYS_NO_WAIT ? MSG_DONTWAIT : 0));
     if (n < 0)
         return -errno;
     if (room == 0)

@@ -33,8 +33,11 @@ int sys_set_nonblock(int fd);
 /* Send `len` bytes and up to 12 descriptors on a unix socket: 0 or -errno. */
 int sys_send_fds(int sock, const void *data, size_t len, const int *fds, size_t n_fds);
 /* Receive; descriptors are close-on-exec; *n_fds in: room, out: received.
- * Bytes, 0 at end of file, or -errno. */
-ssize_t sys_recv_fds(int sock, void *data, size_t bytes, int *fds, size_t *n_fds);
+ * Bytes, 0 at end of file, or -errno. Only the init of a cell may wait: the agent's own
+ * events may be stale, of a descriptor that had this number before. */
+enum sys_wait { SYS_WAIT, SYS_NO_WAIT };
+ssize_t sys_recv_fds(int sock, void *data, size_t bytes, int *fds, size_t *n_fds,
+                     enum sys_wait wait);
 
 static inline void sys_close(int *fd)
 {

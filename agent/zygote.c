@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -122,21 +123,6 @@ static void lose_joining(struct agent *agent, const struct lang *lang, const str
     }
 }
 
-/* A new zygote stands ready beside the old one: it takes over. What the old one
- * forked stays; its orphans come to the agent. */
-static void replace(struct agent *agent, struct lang *lang)
-{
-    struct zygote old = lang->zygote;
-
-    lose_joining(agent, lang, &lang->zygote);
-    poll_change(agent, lang->next.sock, 0, EVENT_ZYGOTE, 0, 0);
-    lang->zygote = lang->next;
-    lang->next = (struct zygote){.sock = -1};
-    poll_add(agent, lang->zygote.sock, EPOLLIN, EVENT_ZYGOTE, index_of(agent, lang), 0);
-    kill(old.pid, SIGKILL);
-    close(old.sock);
-}
-
 void zygote_fork(struct agent *agent, struct slot *slot, const int *fds)
 {
     struct zygote *zygote = &slot->lang->zygote;
@@ -208,13 +194,53 @@ static void on_ended(struct agent *agent, const struct zygote_message *message)
     slots_on_exit(agent, message->pid);
 }
 
+/* What a dead zygote has said, and what it has kept to itself: it may have waited for a
+ * child of its own and died before it told. The others' ends come to the agent. */
+static void settle_dead(struct agent *agent, const struct zygote *zygote)
+{
+    struct zygote_message message;
+    size_t none = 0;
+
+    while (waitpid(zygote->pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    while (sys_recv_fds(zygote->sock, &message, sizeof message, NULL, &none, SYS_NO_WAIT) ==
+           (ssize_t)sizeof message) {
+        if (message.type == ZYGOTE_ENDED)
+            on_ended(agent, &message);
+    }
+    for (size_t i = 0; i < SLOTS_MAX; i++) {
+        struct slot *slot = &agent->slots[i];
+        if (slot->state == SLOT_FREE || slot->zygote != zygote || slot->prog <= 0 ||
+            kill(slot->prog, 0) == 0 || errno != ESRCH)
+            continue;
+        if (slot->state == SLOT_RUNNING)
+            wire_fault(agent, "a zygote died with the end of a program");
+        slots_on_exit(agent, slot->prog);
+    }
+}
+
+/* A new zygote stands ready beside the old one: it takes over. What the old one
+ * forked stays; its orphans come to the agent. */
+static void replace(struct agent *agent, struct lang *lang)
+{
+    lose_joining(agent, lang, &lang->zygote);
+    kill(lang->zygote.pid, SIGKILL);
+    settle_dead(agent, &lang->zygote);
+    close(lang->zygote.sock);
+    poll_change(agent, lang->next.sock, 0, EVENT_ZYGOTE, 0, 0);
+    lang->zygote = lang->next;
+    lang->next = (struct zygote){.sock = -1};
+    poll_add(agent, lang->zygote.sock, EPOLLIN, EVENT_ZYGOTE, index_of(agent, lang), 0);
+}
+
 static void on_gone(struct agent *agent, struct lang *lang, struct zygote *zygote)
 {
     bool was_starting = zygote->state == ZYGOTE_STARTING;
 
     poll_change(agent, zygote->sock, 0, EVENT_ZYGOTE, 0, 0);
-    sys_close(&zygote->sock);
     kill(zygote->pid, SIGKILL);
+    settle_dead(agent, zygote);
+    sys_close(&zygote->sock);
     /* One that cannot even start would fail again: spares are exec'd instead. */
     zygote->state = was_starting ? ZYGOTE_FAILED : ZYGOTE_NONE;
     lose_joining(agent, lang, zygote);
@@ -228,7 +254,7 @@ void zygote_on_readable(struct agent *agent, struct lang *lang, struct zygote *z
 
     if (zygote->sock < 0)
         return;
-    len = sys_recv_fds(zygote->sock, &message, sizeof message, NULL, &none);
+    len = sys_recv_fds(zygote->sock, &message, sizeof message, NULL, &none, SYS_NO_WAIT);
     if (len == -EINTR || len == -EAGAIN)
         return;
     if (len != (ssize_t)sizeof message) {
