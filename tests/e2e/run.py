@@ -5,17 +5,24 @@ at $PADDOCK_BINARY and the real Docker engine.
     tests/e2e/run.py [-j N] [WORD...]   only tests whose name contains one of the words
 
 With -j, N files of tests run side by side, each in a process of its own; what a
-file says is printed when it has ended.
+file says is printed when it has ended, and a line for it goes to stderr at once.
+
+A test that takes longer than STUCK_AFTER_S ends its file: every thread's stack is
+printed, the file counts as failed, and what it started is killed.
 
 A test that cannot run prints "SKIP e2e/name: why". The last line is
 "N passed, N failed, N skipped"."""
 
 import argparse
 import concurrent.futures
+import contextlib
+import faulthandler
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import unittest
@@ -23,6 +30,12 @@ import unittest
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+STUCK_AFTER_S = 420  # the longest takes 65 s, 100 s with a sanitized service
+
+
+def expect_end_of_test():
+    """From now on the next test's end, or the next set-up's, must not take too long."""
+    faulthandler.dump_traceback_later(STUCK_AFTER_S, exit=True)
 
 
 class Result(unittest.TestResult):
@@ -38,6 +51,11 @@ class Result(unittest.TestResult):
     def startTest(self, test):
         super().startTest(test)
         self.began = time.monotonic()
+        expect_end_of_test()
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        expect_end_of_test()
 
     def addSuccess(self, test):
         self.passed += 1
@@ -95,18 +113,28 @@ def choose(words, only):
 def run_here(chosen):
     """(passed, failed, skipped)"""
     result = Result()
+    expect_end_of_test()
     unittest.TestSuite(chosen).run(result)
+    faulthandler.cancel_dump_traceback_later()
     return result.passed, len(result.failures) + len(result.errors), len(result.skipped)
 
 
 def run_file(name, words):
     """Likewise, of one file in a process of its own."""
-    said = subprocess.run([sys.executable, __file__, "--file", name] + words,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False).stdout
-    text = said.decode(errors="replace").rstrip("\n")
+    began = time.monotonic()
+    with tempfile.TemporaryFile() as said:  # not a pipe: what a test left behind would hold it
+        child = subprocess.Popen([sys.executable, __file__, "--file", name] + words,
+                                 stdout=said, stderr=subprocess.STDOUT, start_new_session=True)
+        child.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        said.seek(0)
+        text = said.read().decode(errors="replace").rstrip("\n")
     body, _, last = text.rpartition("\n")
     found = re.fullmatch(r"(\d+) passed, (\d+) failed, (\d+) skipped", last)
     print(body if found else "FAIL e2e/%s: it ended early\n%s" % (name, text), flush=True)
+    print("     %s: %s (%.0f s)" % (name, last if found else "it ended early",
+                                   time.monotonic() - began), file=sys.stderr, flush=True)
     return tuple(int(n) for n in found.groups()) if found else (0, 1, 0)
 
 
