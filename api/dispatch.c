@@ -2,8 +2,8 @@
  *
  * A job is in one of two places: waiting (in its key's line and in its pool's
  * order of arrival) or running (claimed a sandbox; the link's callbacks come to
- * it). `pump` moves jobs from the first to the second as long as the store has
- * a sandbox for the next one; it runs when a job is submitted, when one ends,
+ * it). pd_queue_pump moves jobs from the first to the second as long as the store
+ * has a sandbox for the next one; it runs when a job is submitted, when one ends,
  * and when the store says that something changed in the pool.
  *
  * A sandbox may be there that serves another key (recycle.share is false), so
@@ -18,92 +18,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/fair.h"
+#include "api/dispatch_state.h"
 #include "api/figures.h"
 #include "api/job.h"
-#include "api/problem.h"
-#include "common/log.h"
+#include "api/queue.h"
 #include "common/mem.h"
-
-#define DEFAULT_RUN_MS 1000 /* taken for granted until a run has ended */
-
-/* ---- queues ---- */
-
-static struct pd_queue *find_queue(struct pd_dispatch *dispatch, const char *pool)
-{
-    for (struct pd_queue *queue = dispatch->queues; queue; queue = queue->next) {
-        if (strcmp(queue->pool, pool) == 0)
-            return queue;
-    }
-    return NULL;
-}
-
-/* The pool's record keeps it at hand; the list survives the record. */
-static struct pd_queue *queue_of(struct pd_dispatch *dispatch, struct pd_pool *pool)
-{
-    struct pd_queue *queue = pool->api_data;
-
-    if (!queue)
-        queue = find_queue(dispatch, pool->spec->name);
-    if (!queue) {
-        queue = PD_NEW(struct pd_queue);
-        pd_strcpy(queue->pool, sizeof queue->pool, pool->spec->name);
-        pd_fair_init(&queue->waiting);
-        pd_ring_init(&queue->running);
-        queue->next = dispatch->queues;
-        dispatch->queues = queue;
-    }
-    pool->api_data = queue;
-    return queue;
-}
-
-static void queue_free(struct pd_dispatch *dispatch, struct pd_queue *queue)
-{
-    struct pd_queue **at = &dispatch->queues;
-
-    while (*at != queue)
-        at = &(*at)->next;
-    *at = queue->next;
-    free(queue);
-}
-
-static int64_t average_ms(const struct pd_queue *queue)
-{
-    return queue->average_us ? queue->average_us / 1000 + 1 : DEFAULT_RUN_MS;
-}
-
-/* How long a run with so many before it would wait, with the sandboxes that there are now; at
- * least one is taken to come. */
-static int64_t expected_wait_ms(const struct pd_queue *queue, const struct pd_pool *pool,
-                                size_t before)
-{
-    int64_t sandboxes = pool->status.ready + pool->status.claimed;
-
-    if (sandboxes < (int64_t)queue->n_running)
-        sandboxes = (int64_t)queue->n_running;
-    if (sandboxes < 1)
-        sandboxes = 1;
-    return ((int64_t)before + 1) * average_ms(queue) / sandboxes;
-}
-
-int64_t pd_queue_expected_wait_ms(struct pd_dispatch *dispatch, const struct pd_queue *queue,
-                                  size_t before)
-{
-    struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
-
-    return pool ? expected_wait_ms(queue, pool, before) : 0;
-}
-
-void pd_queue_tell_demand(struct pd_dispatch *dispatch, struct pd_queue *queue,
-                          struct pd_pool *pool)
-{
-    struct pd_fair_item *oldest = pd_fair_oldest(&queue->waiting);
-
-    pool->demand.queued = (int)queue->waiting.count;
-    pool->demand.oldest_wait_ms = oldest ? pd_time_ms_between(oldest->since, pd_time_now()) : 0;
-    pool->demand.expected_wait_ms = expected_wait_ms(queue, pool, queue->waiting.count);
-    pd_store_touch(dispatch->store, queue->pool);
-}
 
 /* ---- keys ---- */
 
@@ -149,18 +68,13 @@ void pd_dispatch_pump_others(struct pd_dispatch *dispatch, const struct pd_queue
 
 /* ---- deadlines ---- */
 
-static void on_timer(uv_timer_t *timer);
-
-static int64_t max_wait_ms(struct pd_dispatch *dispatch, const struct pd_queue *queue)
+static void on_timer(uv_timer_t *timer)
 {
-    struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
+    struct pd_dispatch *dispatch = timer->data;
 
-    return pool ? pool->spec->queue.max_wait_ms : 0;
-}
-
-static int64_t left_ms(const struct pd_fair_item *place, int64_t wait_ms)
-{
-    return wait_ms - pd_time_ms_between(place->since, pd_time_now());
+    for (struct pd_queue *queue = dispatch->queues; queue; queue = queue->next)
+        pd_queue_expire(dispatch, queue);
+    pd_dispatch_arm_timer(dispatch);
 }
 
 void pd_dispatch_arm_timer(struct pd_dispatch *dispatch)
@@ -168,140 +82,28 @@ void pd_dispatch_arm_timer(struct pd_dispatch *dispatch)
     int64_t least = INT64_MAX;
 
     for (struct pd_queue *queue = dispatch->queues; queue; queue = queue->next) {
-        struct pd_fair_item *oldest = pd_fair_oldest(&queue->waiting);
-        if (oldest) {
-            int64_t left = left_ms(oldest, max_wait_ms(dispatch, queue));
-            least = left < least ? left : least;
-        }
+        int64_t left = pd_queue_left_ms(dispatch, queue);
+        least = left < least ? left : least;
     }
     if (least < INT64_MAX)
         uv_timer_start(&dispatch->timer, on_timer, least > 0 ? (uint64_t)least + 1 : 1, 0);
 }
 
-static struct pd_job *job_at(struct pd_fair_item *place)
-{
-    return PD_CONTAINER_OF(place, struct pd_job, place);
-}
-
-/* A queue outlives its pool while runs of it are under way. */
-void pd_queue_reap(struct pd_dispatch *dispatch, struct pd_queue *queue)
-{
-    if (queue->n_running == 0 && queue->waiting.count == 0 &&
-        !pd_store_pool(dispatch->store, queue->pool))
-        queue_free(dispatch, queue);
-}
-
-int pd_queue_retry_after(struct pd_dispatch *dispatch, const struct pd_queue *queue)
-{
-    struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
-
-    return pool ? pd_retry_after_s(expected_wait_ms(queue, pool, queue->waiting.count)) : 0;
-}
-
-static bool is_idle_elsewhere(struct pd_dispatch *dispatch, const char *pool)
-{
-    struct pd_sandbox *sandbox;
-
-    for (size_t i = 0; (sandbox = pd_store_sandbox_at(dispatch->store, pool, i)); i++) {
-        if (sandbox->phase == PD_SANDBOX_WARM && !sandbox->recycle)
-            return true;
-    }
-    return false;
-}
-
-/* Start one job: the first of the first key in turn that can have a sandbox.
- * Returns false when none can. (A job that fails tells
- * its owner, who may change the queue: so the walk ends there, too.) */
-static bool pump_one(struct pd_dispatch *dispatch, struct pd_queue *queue)
-{
-    struct pd_fair_item *place = NULL;
-    struct pd_err err;
-
-    while ((place = pd_fair_next_key(&queue->waiting, place))) {
-        struct pd_job *job = job_at(place);
-        int starts = job->starts;
-        int rc = pd_job_try(job, &err);
-        if (rc == PD_NOT_FOUND && job->starts == starts)
-            continue;
-        if (rc < 0 && rc != PD_NOT_FOUND)
-            pd_job_fail(job, &err, rc == PD_INVALID ? 0 : pd_queue_retry_after(dispatch, queue));
-        return true;
-    }
-    return false;
-}
-
-void pd_queue_pump(struct pd_dispatch *dispatch, struct pd_queue *queue)
-{
-    struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
-    size_t before = queue->waiting.count;
-
-    if (queue->pumping || queue->waiting.count == 0 || !pool)
-        return;
-    queue->pumping = true;
-    while (pump_one(dispatch, queue))
-        continue;
-    queue->pumping = false;
-    if (queue->waiting.count != before)
-        pd_queue_tell_demand(dispatch, queue, pool);
-}
-
-/* ---- giving up ---- */
-
-static void fail_waiting(struct pd_job *job, const struct pd_err *err, int retry_after_s)
-{
-    pd_job_leave(job);
-    pd_job_fail(job, err, retry_after_s);
-}
-
-static void expire(struct pd_dispatch *dispatch, struct pd_queue *queue)
-{
-    int64_t wait_ms = max_wait_ms(dispatch, queue);
-    size_t before = queue->waiting.count;
-    struct pd_fair_item *oldest;
-    struct pd_pool *pool;
-    struct pd_err err;
-
-    while ((oldest = pd_fair_oldest(&queue->waiting)) && left_ms(oldest, wait_ms) <= 0) {
-        pd_err_set(&err, PD_TIMEOUT, "no sandbox of pool %s became free within %lld s", queue->pool,
-                   (long long)wait_ms / 1000);
-        fail_waiting(job_at(oldest), &err, pd_queue_retry_after(dispatch, queue));
-    }
-    pool = pd_store_pool(dispatch->store, queue->pool);
-    if (pool && queue->waiting.count != before)
-        pd_queue_tell_demand(dispatch, queue, pool);
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-    struct pd_dispatch *dispatch = timer->data;
-
-    for (struct pd_queue *queue = dispatch->queues; queue; queue = queue->next)
-        expire(dispatch, queue);
-    pd_dispatch_arm_timer(dispatch);
-}
-
-static void fail_all_waiting(struct pd_queue *queue, const struct pd_err *err)
-{
-    struct pd_fair_item *oldest;
-
-    while ((oldest = pd_fair_oldest(&queue->waiting)) ||
-           (oldest = pd_fair_any_patient(&queue->waiting)))
-        fail_waiting(job_at(oldest), err, 0);
-}
+/* ---- the store ---- */
 
 /* The store has changed something in a pool. */
 static void on_store(void *arg, const char *name)
 {
     struct pd_dispatch *dispatch = arg;
     struct pd_pool *pool = pd_store_pool(dispatch->store, name);
-    struct pd_queue *queue = pool ? pool->api_data : find_queue(dispatch, name);
+    struct pd_queue *queue = pool ? pool->api_data : pd_queue_find(dispatch, name);
     struct pd_err err;
 
     if (!queue)
         return;
     if (!pool || pool->deleting) {
         pd_err_set(&err, PD_UNAVAILABLE, "pool %s is being deleted", name);
-        fail_all_waiting(queue, &err);
+        pd_queue_fail_all(queue, &err);
     }
     if (pool)
         pd_queue_pump(dispatch, queue);
@@ -309,44 +111,7 @@ static void on_store(void *arg, const char *name)
         pd_queue_reap(dispatch, queue);
 }
 
-/* ---- admission ---- */
-
-/* Make room in a full queue for a key that has less than the others, or refuse. */
-static int make_room(struct pd_dispatch *dispatch, struct pd_queue *queue, const char *key_id,
-                     struct pd_err *err)
-{
-    struct pd_fair_item *victim = pd_fair_victim(&queue->waiting, key_id);
-    struct pd_err given;
-
-    if (!victim)
-        return pd_err_set(err, PD_THROTTLED, "the queue of pool %s is full: %zu runs wait",
-                          queue->pool, queue->waiting.count);
-    pd_err_set(&given, PD_THROTTLED, "the queue of pool %s is full, and this key has most in it",
-               queue->pool);
-    fail_waiting(job_at(victim), &given, pd_queue_retry_after(dispatch, queue));
-    return 0;
-}
-
-/* May one more run wait? */
-static int admit(struct pd_dispatch *dispatch, struct pd_queue *queue, const struct pd_pool *pool,
-                 const char *key_id, struct pd_err *err)
-{
-    const struct pd_pool_spec *spec = pool->spec;
-    size_t waiting = queue->waiting.count - queue->waiting.n_patient;
-    int64_t best = ((int64_t)waiting + 1) * average_ms(queue) /
-                   (spec->max_size > 0 ? spec->max_size : 1);
-
-    if (spec->max_size <= 0)
-        return pd_err_set(err, PD_UNAVAILABLE, "pool %s may have no sandboxes: maxSize is 0",
-                          queue->pool);
-    if (queue->average_us && best > spec->queue.max_wait_ms)
-        return pd_err_set(err, PD_UNAVAILABLE,
-                          "pool %s is busy: a run sent now could not start within %lld s",
-                          queue->pool, (long long)spec->queue.max_wait_ms / 1000);
-    if (waiting >= (size_t)spec->queue.max_length)
-        return make_room(dispatch, queue, key_id, err);
-    return 0;
-}
+/* ---- submitting ---- */
 
 static struct pd_job *job_new(struct pd_dispatch *dispatch, struct pd_queue *queue,
                               const struct pd_job_request *request,
@@ -368,10 +133,21 @@ static struct pd_job *job_new(struct pd_dispatch *dispatch, struct pd_queue *que
     return job;
 }
 
+static bool is_idle_elsewhere(struct pd_dispatch *dispatch, const char *pool)
+{
+    struct pd_sandbox *sandbox;
+
+    for (size_t i = 0; (sandbox = pd_store_sandbox_at(dispatch->store, pool, i)); i++) {
+        if (sandbox->phase == PD_SANDBOX_WARM && !sandbox->recycle)
+            return true;
+    }
+    return false;
+}
+
 static int enqueue(struct pd_dispatch *dispatch, struct pd_pool *pool, struct pd_job *job,
                    struct pd_err *err)
 {
-    int rc = job->place.patient ? 0 : admit(dispatch, job->queue, pool, job->key_id, err);
+    int rc = job->place.patient ? 0 : pd_queue_admit(dispatch, job->queue, pool, job->key_id, err);
 
     if (rc < 0)
         return rc;
@@ -400,7 +176,7 @@ int pd_dispatch_submit(struct pd_dispatch *dispatch, const struct pd_job_request
         return pd_err_set(err, PD_NOT_FOUND, "there is no pool %s", request->pool);
     if (pool->deleting)
         return pd_err_set(err, PD_UNAVAILABLE, "pool %s is being deleted", request->pool);
-    queue = queue_of(dispatch, pool);
+    queue = pd_queue_of(dispatch, pool);
     job = job_new(dispatch, queue, request, events, arg);
     if (queue->waiting.count == 0)
         rc = pd_job_try(job, err);
@@ -488,11 +264,11 @@ void pd_dispatch_close(struct pd_dispatch *dispatch, void (*closed)(void *arg), 
     while (dispatch->queues) {
         struct pd_queue *queue = dispatch->queues;
         struct pd_pool *pool = pd_store_pool(dispatch->store, queue->pool);
-        fail_all_waiting(queue, &err);
+        pd_queue_fail_all(queue, &err);
         abandon_running(dispatch, queue);
         if (pool)
             pool->api_data = NULL;
-        queue_free(dispatch, queue);
+        pd_queue_free(dispatch, queue);
     }
     uv_close((uv_handle_t *)&dispatch->timer, on_timer_closed);
     uv_close((uv_handle_t *)&dispatch->soon, on_timer_closed);
@@ -531,21 +307,6 @@ void pd_dispatch_set_metrics(struct pd_dispatch *dispatch, struct pd_metrics *me
     dispatch->metrics = metrics;
 }
 
-static void collect_queue(const struct pd_queue *queue, struct pd_metrics *metrics,
-                          pd_key_class_cb class_of, void *arg)
-{
-    struct pd_fair_item *oldest = pd_fair_oldest(&queue->waiting);
-    int64_t wait_ms = oldest ? pd_time_ms_between(oldest->since, pd_time_now()) : 0;
-    struct pd_fair_item *place = NULL;
-
-    pd_metrics_add(metrics, PD_M_QUEUE_OLDEST, PD_LABELS(queue->pool), (double)wait_ms / 1e3);
-    pd_metrics_add(metrics, PD_M_QUEUE_RUNS, PD_LABELS(queue->pool, class_of(arg, NULL)), 0);
-    while ((place = pd_fair_next_key(&queue->waiting, place)))
-        pd_metrics_add(metrics, PD_M_QUEUE_RUNS,
-                       PD_LABELS(queue->pool, class_of(arg, job_at(place)->key_id)),
-                       (double)pd_fair_key_count(place));
-}
-
 void pd_dispatch_collect(struct pd_dispatch *dispatch, struct pd_metrics *metrics,
                          pd_key_class_cb class_of, void *arg)
 {
@@ -555,5 +316,5 @@ void pd_dispatch_collect(struct pd_dispatch *dispatch, struct pd_metrics *metric
     pd_metrics_clear(metrics, PD_M_QUEUE_RUNS);
     pd_metrics_set(metrics, PD_M_RUNS_BUSY, NULL, (double)dispatch->busy);
     for (size_t i = 0; (pool = pd_store_pool_at(dispatch->store, i)); i++)
-        collect_queue(queue_of(dispatch, pool), metrics, class_of, arg);
+        pd_queue_collect(pd_queue_of(dispatch, pool), metrics, class_of, arg);
 }

@@ -3,7 +3,9 @@
 
 #include <assert.h>
 
+#include "api/dispatch_state.h"
 #include "api/figures.h"
+#include "api/queue.h"
 #include "common/log.h"
 #include "common/mem.h"
 
