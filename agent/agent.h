@@ -253,7 +253,8 @@ struct slot *slot_make(struct agent *agent, struct lang *lang);
 void slot_end(struct agent *agent, struct slot *slot);
 bool slot_launch(struct agent *agent, struct slot *slot, const char *const *argv,
                  const char *const *env, bool on_terminal);
-void slot_check_ready(struct agent *agent, struct slot *slot);
+/* Register what its program prints; nothing is read until slot_watch_output says so. */
+void slot_watch_program(struct agent *agent, struct slot *slot);
 void slot_on_event(struct agent *agent, struct slot *slot, unsigned which);
 void slot_watch_output(struct agent *agent, struct slot *slot, bool on);
 bool slots_on_exit(struct agent *agent, pid_t pid);
@@ -262,8 +263,23 @@ bool slots_ending(const struct agent *agent);
  * could find a run's files in the places where it looks for modules and settings,
  * and carry its code into a later run: it is ended, and started again later. */
 void slots_stop_starting(struct agent *agent);
-void slots_refill(struct agent *agent);
-int slots_ready(const struct agent *agent, const struct lang *lang);
+static inline unsigned slot_index(const struct agent *agent, const struct slot *slot)
+{
+    return (unsigned)(slot - agent->slots);
+}
+
+/* spare.c */
+/* Start an interpreter in a slot whose cell is ready. False: the slot is the caller's to end. */
+bool spare_start(struct agent *agent, struct slot *slot);
+/* Its `ready_r` can be read: it waits for its program, or is done with it. */
+void spare_on_readable(struct agent *agent, struct slot *slot);
+/* It has said that it waits, and its pid is known: the two come on different ways. */
+void spare_check_ready(struct agent *agent, struct slot *slot);
+int spares_ready(const struct agent *agent, const struct lang *lang);
+/* Keep, while no run is under way, `spares_wanted` interpreters waiting for the
+ * first language of the pool and for each that was used lately, and one bare
+ * cell for the rest. */
+void spares_refill(struct agent *agent);
 
 /* terminal.c */
 /* A new one for the slot's program: 0 or -errno. */

@@ -38,7 +38,7 @@ static int fork_reader(struct agent *agent, const char *request, size_t len)
     }
     close(socks[1]);
     slot->cell.ctl = socks[0];
-    poll_add(agent, socks[0], EPOLLIN, EVENT_SLOT, (unsigned)(slot - agent->slots), SLOT_CTL);
+    poll_add(agent, socks[0], EPOLLIN, EVENT_SLOT, slot_index(agent, slot), SLOT_CTL);
     return pid < 0 ? -EAGAIN : 0;
 }
 
@@ -86,8 +86,8 @@ static void watch(struct agent *agent, bool on)
     struct slot *slot = agent->run.slot;
 
     if (slot->cell.ctl >= 0)
-        poll_change(agent, slot->cell.ctl, on ? EPOLLIN : 0, EVENT_SLOT,
-                    (unsigned)(slot - agent->slots), SLOT_CTL);
+        poll_change(agent, slot->cell.ctl, on ? EPOLLIN : 0, EVENT_SLOT, slot_index(agent, slot),
+                    SLOT_CTL);
 }
 
 void artifact_resume(struct agent *agent)

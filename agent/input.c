@@ -44,8 +44,8 @@ void input_on_writable(struct agent *agent)
         sys_close(&slot->stdin_w);
     waits = run->stdin_len > 0 || (run->tty && run->stdin_eof && !run->stdin_ended);
     if (slot->stdin_w >= 0 && run->stdin_polled != waits)
-        poll_change(agent, slot->stdin_w, waits ? EPOLLOUT : 0, EVENT_SLOT,
-                    (unsigned)(slot - agent->slots), SLOT_STDIN);
+        poll_change(agent, slot->stdin_w, waits ? EPOLLOUT : 0, EVENT_SLOT, slot_index(agent, slot),
+                    SLOT_STDIN);
     run->stdin_polled = waits;
     if (freed > 0 && run->stdin_open)
         grant_stdin(agent, freed);

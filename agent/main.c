@@ -5,7 +5,7 @@
  * sandbox is for; the agent finds out what the platform allows (platform.c) and
  * answers with HELLO. From then on, while nothing runs, it prepares: cells, that
  * is namespaces with a root of their own (cell.c), and in them interpreters that
- * have started and wait for a program (slot.c), forked where possible from a
+ * have started and wait for a program (spare.c), forked where possible from a
  * zygote that has imported everything already (zygote.c, spares/). A RUN takes
  * the best of what is there, puts the program's file into the cell's workspace
  * and says go (run.c); output flows back under credit. When the program ends the
@@ -190,7 +190,7 @@ static void settle(struct agent *agent)
     run_poke(agent);
     if (!agent->in_paused && agent->in_len > 0)
         wire_process(agent);
-    slots_refill(agent);
+    spares_refill(agent);
     version_poke(agent);
     hold_settle(agent);
     if (agent->leaving && agent->run.state == RUN_NONE && agent->out_at == agent->out_len)

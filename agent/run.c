@@ -100,8 +100,7 @@ static void begin_program(struct agent *agent)
         return;
     }
     if (slot->is_ready) {
-        poll_add(agent, slot->ready_r, EPOLLIN, EVENT_SLOT, (unsigned)(slot - agent->slots),
-                 SLOT_READY_FD);
+        poll_add(agent, slot->ready_r, EPOLLIN, EVENT_SLOT, slot_index(agent, slot), SLOT_READY_FD);
         run->watch_at_us = run->started_us + UNWATCHED_US;
     } else {
         slot_watch_output(agent, slot, true);

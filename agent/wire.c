@@ -1,5 +1,5 @@
-/* Frames on stdin and stdout, or on the direct pipes (direct.c). What is written is bounded by the credit that the
- * service granted, so the buffer cannot fill unless the service breaks the
+/* Frames on stdin and stdout, or on the direct pipes (direct.c). What is written is bounded by the
+ * credit that the service granted, so the buffer cannot fill unless the service breaks the
  * protocol; then the agent gives up, which ends the sandbox. */
 #include <errno.h>
 #include <stdio.h>
@@ -108,7 +108,7 @@ void wire_tell_spares(struct agent *agent)
     agent->spares_changed = false;
     agent->held_spares_us = 0;
     for (size_t i = 0; i < agent->n_langs; i++) {
-        int n = slots_ready(agent, &agent->langs[i]);
+        int n = spares_ready(agent, &agent->langs[i]);
         if (n == 0)
             continue;
         pd_wire_text(&wire, PD_FIELD_NAME, agent->langs[i].name);
@@ -170,7 +170,7 @@ static void attach(struct agent *agent, const struct pd_frame *frame)
     lang_configure(agent, frame);
     version_on_attach(agent, frame);
     send_hello(agent);
-    slots_refill(agent);
+    spares_refill(agent);
 }
 
 static void on_frame(struct agent *agent, const struct pd_frame *frame)

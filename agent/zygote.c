@@ -168,7 +168,7 @@ static void on_forked(struct agent *agent, const struct zygote_message *message)
         return; /* given up meanwhile; the child died with its cell */
     if (message->pid > 0) {
         slot->prog = message->pid;
-        slot_check_ready(agent, slot);
+        spare_check_ready(agent, slot);
         return;
     }
     slot->zygote = NULL;
@@ -266,7 +266,7 @@ void zygote_on_readable(struct agent *agent, struct lang *lang, struct zygote *z
         zygote->state = ZYGOTE_READY;
         if (zygote == &lang->next)
             replace(agent, lang);
-        slots_refill(agent);
+        spares_refill(agent);
         break;
     case ZYGOTE_FORKED:
         on_forked(agent, &message);
