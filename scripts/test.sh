@@ -24,7 +24,7 @@ case ${1:-} in
     *) die "unknown argument '$1'" "./scripts/test.sh [quick]" ;;
 esac
 FUZZ_SECONDS=${FUZZ_SECONDS:-10}
-E2E_SECONDS=2400 # four times what one preset takes: whoever waits for ever is told to stop
+E2E_SECONDS=2400 # three times what one preset takes: whoever waits for ever is told to stop
 LOGS=$ROOT/build/test-logs
 mkdir -p "$LOGS"
 rm -f "$LOGS"/*.log
