@@ -53,23 +53,29 @@ int pd_buf_add(struct pd_buf *buf, const void *data, size_t len, struct pd_err *
     return 0;
 }
 
+/* Most often it fits into what is allocated: formatted once. */
 int pd_buf_addf(struct pd_buf *buf, struct pd_err *err, const char *fmt, ...)
 {
+    size_t room = buf->cap - buf->len;
     va_list ap;
     int len;
-    char *to;
 
     va_start(ap, fmt);
-    len = vsnprintf(NULL, 0, fmt, ap);
+    len = vsnprintf(room > 0 ? buf->data + buf->len : NULL, room, fmt, ap);
     va_end(ap);
     if (len < 0)
         return pd_err_set(err, PD_INTERNAL, "format");
-    to = pd_buf_reserve(buf, (size_t)len, err);
-    if (!to)
-        return PD_LIMIT;
-    va_start(ap, fmt);
-    vsnprintf(to, (size_t)len + 1, fmt, ap);
-    va_end(ap);
+    if ((size_t)len >= room) {
+        char *to;
+        if (room > 0)
+            buf->data[buf->len] = '\0';
+        to = pd_buf_reserve(buf, (size_t)len, err);
+        if (!to)
+            return PD_LIMIT;
+        va_start(ap, fmt);
+        vsnprintf(to, (size_t)len + 1, fmt, ap);
+        va_end(ap);
+    }
     buf->len += (size_t)len;
     return 0;
 }
