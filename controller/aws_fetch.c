@@ -15,8 +15,8 @@
 #include "common/mem.h"
 #include "common/metrics.h"
 #include "common/time.h"
+#include "controller/aws_post.h"
 #include "controller/aws_process.h"
-#include "controller/aws_sigv4.h"
 #include "controller/aws_sts.h"
 
 #define TIMEOUT_MS 5000
@@ -300,59 +300,26 @@ static void on_sts(void *arg, const struct pd_err *err, const struct pd_http_res
         settle(fetch);
 }
 
-static const char *host_of(const char *url)
-{
-    const char *mark = strstr(url, "://");
-
-    return mark ? mark + 3 : url;
-}
-
 /* Signed with `key`, unsigned where it is NULL. */
 static int send_sts(struct pd_aws_fetch *fetch, const struct pd_buf *form,
                     const struct pd_aws_key *key, struct pd_err *err)
 {
     pd_autofree char *endpoint = pd_aws_endpoint("sts", fetch->asker.region);
-    pd_autofree char *url = pd_asprintf("%s/", endpoint);
-    pd_autofree char *host = pd_strndup(host_of(endpoint), strcspn(host_of(endpoint), "/"));
-    static const char form_type[] = "application/x-www-form-urlencoded";
-    const struct pd_sigv4_header to_sign[] = {{"Content-Type", form_type}, {"Host", host}};
-    pd_autofree char *authorization = NULL, *date = NULL, *session = NULL;
-    const char *headers[5] = {"Content-Type: application/x-www-form-urlencoded"};
-    const struct pd_http_params params = {.method = "POST",
-                                          .url = url,
-                                          .headers = headers,
-                                          .body = form->data,
-                                          .body_len = form->len,
-                                          .timeout_ms = STS_TIMEOUT_MS,
-                                          .connect_timeout_ms = CONNECT_TIMEOUT_MS * 2,
-                                          .response_bytes_max = PD_AWS_ANSWER_BYTES_MAX};
-    struct pd_sigv4 sigv4;
+    const struct pd_aws_post post = {
+        .endpoint = endpoint,
+        .region = fetch->asker.region,
+        .service = "sts",
+        .content_type = "application/x-www-form-urlencoded",
+        .body = form,
+        .key = key,
+        .wall_ms = pd_wall_ms() + fetch->asker.skew_ms,
+        .timeout_ms = STS_TIMEOUT_MS,
+        .connect_timeout_ms = CONNECT_TIMEOUT_MS * 2,
+        .response_bytes_max = PD_AWS_ANSWER_BYTES_MAX,
+    };
 
-    if (key) {
-        const struct pd_sigv4_request signing = {.method = "POST",
-                                                 .target = "/",
-                                                 .headers = to_sign,
-                                                 .n_headers = 2,
-                                                 .body = form->data,
-                                                 .body_len = form->len,
-                                                 .region = fetch->asker.region,
-                                                 .service = "sts",
-                                                 .key_id = key->id,
-                                                 .secret = &key->secret,
-                                                 .token = &key->token,
-                                                 .wall_ms = pd_wall_ms() + fetch->asker.skew_ms};
-        if (pd_sigv4_sign(&signing, &sigv4, err) < 0)
-            return err->kind;
-        headers[1] = authorization = pd_asprintf("Authorization: %s", sigv4.authorization);
-        headers[2] = date = pd_asprintf("X-Amz-Date: %s", sigv4.date);
-        if (key->token.len > 0)
-            headers[3] = session = pd_asprintf("X-Amz-Security-Token: %s", key->token.bytes);
-        pd_sigv4_fini(&sigv4);
-    }
-    ask(fetch, key ? "AssumeRole" : "AssumeRoleWithWebIdentity", &params, on_sts);
-    if (session)
-        pd_wipe(session, strlen(session));
-    return 0;
+    begin(fetch, key ? "AssumeRole" : "AssumeRoleWithWebIdentity");
+    return pd_aws_post(fetch->asker.http, &post, on_sts, fetch, &fetch->request, err);
 }
 
 static void assume(struct pd_aws_fetch *fetch, const struct pd_aws_key *key, const char *token)
@@ -361,7 +328,8 @@ static void assume(struct pd_aws_fetch *fetch, const struct pd_aws_key *key, con
     struct pd_err err;
 
     pd_buf_init(&form, FORM_BYTES_MAX);
-    if (pd_aws_sts_form(fetch->source, token, &form, &err) < 0 || send_sts(fetch, &form, key, &err) < 0)
+    if (pd_aws_sts_form(fetch->source, token, &form, &err) < 0 ||
+        send_sts(fetch, &form, key, &err) < 0)
         fail(fetch, &err);
     if (form.data)
         pd_wipe(form.data, form.len);
@@ -418,8 +386,8 @@ static void begin_process(struct pd_aws_fetch *fetch)
     begin(fetch, "credential_process");
     if (!words)
         pd_err_set(&err, PD_INVALID, "credential_process is no command");
-    if (!words ||
-        pd_aws_process_begin(fetch->asker.loop, words, on_process, fetch, &fetch->process, &err) < 0)
+    if (!words || pd_aws_process_begin(fetch->asker.loop, words, on_process, fetch, &fetch->process,
+                                       &err) < 0)
         fail(fetch, &err);
     for (char **word = words; word && *word; word++)
         free(*word);

@@ -21,7 +21,7 @@
 #include "common/metrics.h"
 #include "common/time.h"
 #include "controller/aws_credentials.h"
-#include "controller/aws_sigv4.h"
+#include "controller/aws_post.h"
 #include "controller/ecs_bucket.h"
 #include "controller/ecs_error.h"
 
@@ -66,7 +66,7 @@ struct pd_ecs_client {
     struct pd_http *http;
     struct pd_aws_credentials *credentials;
     char region[64];
-    char *endpoint, *host;
+    char *endpoint;
     struct pd_ecs_bucket buckets[PD_ECS_BUCKETS];
     double factor;
     struct pd_metrics *metrics;
@@ -274,80 +274,31 @@ static void on_response(void *arg, const struct pd_err *err,
 
 /* ---- an attempt ---- */
 
-static int sign(struct call *call, const struct pd_aws_key *key, const char *target,
-                struct pd_sigv4 *sigv4, struct pd_err *err)
+static void send_signed(struct call *call, const struct pd_aws_key *key)
 {
     struct pd_ecs_client *client = call->client;
-    const struct pd_sigv4_header headers[] = {
-        {"Content-Type", "application/x-amz-json-1.1"},
-        {"Host", client->host},
-        {"X-Amz-Target", target},
-    };
-    const struct pd_sigv4_request signing = {
-        .method = "POST",
-        .target = "/",
-        .headers = headers,
-        .n_headers = PD_COUNT(headers),
-        .body = call->body.data,
-        .body_len = call->body.len,
+    pd_autofree char *target = pd_asprintf(TARGET ".%s", operations[call->operation].name);
+    const struct pd_aws_post post = {
+        .endpoint = client->endpoint,
         .region = client->region,
         .service = "ecs",
-        .key_id = key->id,
-        .secret = &key->secret,
-        .token = &key->token,
+        .content_type = "application/x-amz-json-1.1",
+        .target = target,
+        .body = &call->body,
+        .key = key,
         .wall_ms = pd_aws_credentials_wall_ms(client->credentials),
-    };
-
-    return pd_sigv4_sign(&signing, sigv4, err);
-}
-
-static int post(struct call *call, const struct pd_sigv4 *sigv4, const struct pd_aws_key *key,
-                const char *target, struct pd_err *err)
-{
-    struct pd_ecs_client *client = call->client;
-    pd_autofree char *url = pd_asprintf("%s/", client->endpoint);
-    pd_autofree char *to = pd_asprintf("X-Amz-Target: %s", target);
-    pd_autofree char *date = pd_asprintf("X-Amz-Date: %s", sigv4->date);
-    pd_autofree char *authorization = pd_asprintf("Authorization: %s", sigv4->authorization);
-    pd_autofree char *token =
-        key->token.len > 0 ? pd_asprintf("X-Amz-Security-Token: %s", key->token.bytes) : NULL;
-    const char *headers[] = {"Content-Type: application/x-amz-json-1.1",
-                             "Accept:",
-                             to,
-                             date,
-                             authorization,
-                             token,
-                             NULL};
-    const struct pd_http_params params = {
-        .method = "POST",
-        .url = url,
-        .headers = headers,
-        .body = call->body.data,
-        .body_len = call->body.len,
         .timeout_ms = TIMEOUT_MS,
         .connect_timeout_ms = CONNECT_TIMEOUT_MS,
         .response_bytes_max = PD_ECS_ANSWER_BYTES_MAX,
     };
-    int rc = pd_http_send(client->http, &params, on_response, call, &call->request, err);
-
-    if (token)
-        pd_wipe(token, strlen(token));
-    return rc;
-}
-
-static void send_signed(struct call *call, const struct pd_aws_key *key)
-{
-    pd_autofree char *target = pd_asprintf(TARGET ".%s", operations[call->operation].name);
-    struct pd_sigv4 sigv4 = {.canonical = NULL};
     struct pd_err err;
 
     call->state = CALL_SENT;
-    call->client->sent++;
+    client->sent++;
     call->sent_at = pd_time_now();
     pd_strcpy(call->key_id, sizeof call->key_id, key->id);
-    if (sign(call, key, target, &sigv4, &err) < 0 || post(call, &sigv4, key, target, &err) < 0)
+    if (pd_aws_post(client->http, &post, on_response, call, &call->request, &err) < 0)
         tell(call, &err, NULL);
-    pd_sigv4_fini(&sigv4);
 }
 
 static void on_key(void *arg, const struct pd_err *err, const struct pd_aws_key *key)
@@ -437,16 +388,14 @@ void pd_ecs_client_counts(const struct pd_ecs_client *client, uint64_t *ret_sent
 struct pd_ecs_client *pd_ecs_client_new(uv_loop_t *loop, const struct pd_ecs_client_config *config)
 {
     struct pd_ecs_client *client = PD_NEW(struct pd_ecs_client);
-    const char *mark = strstr(config->endpoint, "://");
-    const char *host = mark ? mark + 3 : config->endpoint;
 
     client->loop = loop;
     client->factor = config->rate_factor > 0 ? config->rate_factor : 1;
     client->metrics = config->metrics;
     client->http = pd_http_new(loop);
-    client->credentials = pd_aws_credentials_new(loop, client->http, config->metrics, config->region);
+    client->credentials =
+        pd_aws_credentials_new(loop, client->http, config->metrics, config->region);
     client->endpoint = pd_strdup(config->endpoint);
-    client->host = pd_strndup(host, strcspn(host, "/"));
     pd_strcpy(client->region, sizeof client->region, config->region);
     pd_ecs_buckets_init(client->buckets, client->factor, pd_time_now());
     TAILQ_INIT(&client->calls);
@@ -461,7 +410,6 @@ static void maybe_closed(struct pd_ecs_client *client)
     if (!client->http_closed || client->n_calls > 0)
         return;
     free(client->endpoint);
-    free(client->host);
     free(client);
     if (closed)
         closed(arg);
