@@ -1,6 +1,7 @@
 /* The ECS provider's insides, shared by its source files and nobody else:
  *
  *   provider_ecs.c  the operations, life
+ *   ecs_config.c    what the installation says of ECS
  *   ecs_poll.c      what tasks do: DescribeTasks, as often as something moves
  *   ecs_list.c      what exists: ListTasks, joined with the book
  *   ecs_ready.c     task definitions, preflight

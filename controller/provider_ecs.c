@@ -13,15 +13,10 @@
 #include "controller/provider_ecs.h"
 
 #include <assert.h>
-#include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/log.h"
 #include "common/mem.h"
-#include "controller/aws_source.h"
-#include "controller/ecs_error.h"
 #include "controller/ecs_state.h"
 
 #define PROBE_PAUSE_MIN_MS 2000
@@ -89,9 +84,9 @@ static void on_surveyed(void *arg, const struct pd_err *err)
     struct survey *survey = arg;
     struct pd_err failure;
 
-    if (err || (pd_ecs_ready_ensure(survey->ecs, survey->spec, survey->cb, survey->arg, &failure) <
-                    0 &&
-                (err = &failure)))
+    if (err ||
+        (pd_ecs_ready_ensure(survey->ecs, survey->spec, survey->cb, survey->arg, &failure) < 0 &&
+         (err = &failure)))
         survey->cb(survey->arg, err);
     pd_pool_spec_unref(survey->spec);
     free(survey);
@@ -339,102 +334,15 @@ static const struct pd_provider_ops ecs_ops = {
     .close = ecs_close,
 };
 
-/* ---- configuration ---- */
-
-static const char *env(const char *name)
-{
-    const char *value = getenv(name);
-
-    return value ? value : "";
-}
-
-struct pd_ecs_config pd_ecs_config_from_env(void)
-{
-    return (struct pd_ecs_config){
-        .cluster = env("ECS_CLUSTER"),
-        .subnets = env("ECS_SUBNET_IDS"),
-        .security_groups = env("ECS_SECURITY_GROUP_IDS"),
-        .agent_image = env("ECS_AGENT_IMAGE"),
-        .execution_role_arn = env("ECS_EXECUTION_ROLE_ARN"),
-        .public_address = strcmp(env("ECS_ASSIGN_PUBLIC_IP"), "ENABLED") == 0,
-    };
-}
-
-static int split(const char *text, size_t most, const char *name, struct pd_strings *ret_items,
-                 struct pd_err *err)
-{
-    pd_autofree char *copy = pd_strdup(text);
-    char *rest = copy, *item;
-
-    while ((item = strsep(&rest, ", \t\n"))) {
-        if (!*item)
-            continue;
-        if (ret_items->count == most)
-            return pd_err_set(err, PD_INVALID, "%s: at most %zu", name, most);
-        ret_items->items =
-            pd_realloc(ret_items->items, ret_items->count + 1, sizeof *ret_items->items);
-        ret_items->items[ret_items->count++] = pd_strdup(item);
-    }
-    return 0;
-}
-
-/* startedBy takes letters, digits, '-', '_' and '/'. */
-static bool is_instance(const char *name)
-{
-    size_t len = strlen(name);
-
-    for (size_t i = 0; i < len; i++) {
-        if (!isalnum((unsigned char)name[i]) && !strchr("_-", name[i]))
-            return false;
-    }
-    return len > 0 && len < PD_ECS_TOKEN_MAX;
-}
-
-static int configure(struct pd_ecs *ecs, const struct pd_ecs_config *config, struct pd_err *err)
-{
-    int rc;
-
-    if (!is_instance(config->instance))
-        return pd_err_set(err, PD_INVALID,
-                          "an instance on ECS is named by 1 to %d letters, digits, '_' and '-'",
-                          PD_ECS_TOKEN_MAX - 1);
-    if (split(config->subnets, PD_ECS_SUBNETS_MAX, "ECS_SUBNET_IDS", &ecs->subnets, err) < 0 ||
-        split(config->security_groups, PD_ECS_SECURITY_GROUPS_MAX, "ECS_SECURITY_GROUP_IDS",
-              &ecs->security_groups, err) < 0)
-        return PD_INVALID;
-    pd_strcpy(ecs->instance, sizeof ecs->instance, config->instance);
-    snprintf(ecs->started_by, sizeof ecs->started_by, "paddock/%s", ecs->instance);
-    ecs->factor = config->rate_factor > 0 ? config->rate_factor : 1;
-    ecs->cluster = pd_strdup(config->cluster);
-    ecs->agent_image = pd_strdup(config->agent_image);
-    ecs->execution_role_arn = pd_strdup(config->execution_role_arn);
-    ecs->public_address = config->public_address;
-    pd_ecs_meet_cluster(ecs, config->cluster);
-    rc = pd_ecs_keys_open(config->state_dir, &ecs->keys, err);
-    return rc < 0 ? rc : pd_ecs_intents_open(config->db, ecs->instance, &ecs->intents, err);
-}
-
-/* arn:aws:ecs:eu-west-1:123456789012:cluster/name tells it too. */
-static bool find_region(const char *cluster, char out[static PD_AWS_REGION_MAX])
-{
-    const char *at = strncmp(cluster, "arn:", 4) == 0 ? strstr(cluster, ":ecs:") : NULL;
-    size_t len = at ? strcspn(at + 5, ":") : 0;
-
-    if (pd_aws_region(out))
-        return true;
-    if (len == 0 || len >= PD_AWS_REGION_MAX)
-        return false;
-    memcpy(out, at + 5, len);
-    out[len] = '\0';
-    return true;
-}
+/* ---- beginning ---- */
 
 static void open_parts(struct pd_ecs *ecs, const struct pd_ecs_config *config, const char *region)
 {
     pd_autofree char *endpoint = pd_aws_endpoint("ecs", region);
-    const struct pd_ecs_client_config client = {
-        .region = region, .endpoint = endpoint, .rate_factor = ecs->factor,
-        .metrics = config->metrics};
+    const struct pd_ecs_client_config client = {.region = region,
+                                                .endpoint = endpoint,
+                                                .rate_factor = ecs->factor,
+                                                .metrics = config->metrics};
 
     ecs->client = pd_ecs_client_new(ecs->loop, &client);
     ecs->run = pd_ecs_run_new(ecs->loop, ecs->client, &ecs->book, ecs->intents, ecs->instance,
@@ -453,13 +361,13 @@ int pd_provider_ecs_new(uv_loop_t *loop, const struct pd_ecs_config *config,
     struct pd_ecs *ecs;
     int rc;
 
-    if (!find_region(config->cluster, region))
+    if (!pd_ecs_config_region(config, region))
         return pd_err_set(err, PD_INVALID, "no AWS region: set AWS_REGION");
     ecs = PD_NEW(struct pd_ecs);
     ecs->loop = loop;
     pd_ecs_book_init(&ecs->book);
     TAILQ_INIT(&ecs->wires);
-    rc = configure(ecs, config, err);
+    rc = pd_ecs_configure(ecs, config, err);
     if (rc < 0) {
         ecs_free(ecs);
         return rc;
