@@ -22,7 +22,7 @@
 #define SLOTS_MAX 40
 #define SPARES_PER_LANG_MAX 8
 #define SPARE_IDLE_US INT64_C(600000000) /* a language unused for so long keeps no spares */
-#define ZYGOTE_FORKS_MAX 2000            /* then a fresh one takes over */
+#define ZYGOTE_FORKS_MAX 20            /* then a fresh one takes over */
 #define OUT_BYTES_MAX (512 * 1024)
 #define STDIN_BYTES_MAX (64 * 1024)
 #define ARTIFACT_PATH_BYTES 256
@@ -293,6 +293,9 @@ bool terminal_end_input(int master);
 void zygote_start(struct agent *agent, struct lang *lang, struct zygote *zygote);
 void zygote_fork(struct agent *agent, struct slot *slot, const int *fds);
 void zygote_on_readable(struct agent *agent, struct lang *lang, struct zygote *zygote);
+/* Those that stand ready beside a worn one take its place; only between runs, so that
+ * the end of no program is lost with the old one. */
+void zygotes_take_over(struct agent *agent);
 void zygotes_stop_starting(struct agent *agent);
 bool zygotes_on_exit(struct agent *agent, pid_t pid);
 

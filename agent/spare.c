@@ -153,6 +153,7 @@ void spares_refill(struct agent *agent)
 
     if (!agent->configured || agent->run.state != RUN_NONE)
         return;
+    zygotes_take_over(agent);
     for (size_t i = 0; i < agent->n_langs; i++) {
         struct lang *lang = &agent->langs[i];
         if (!first && lang->found)

@@ -219,8 +219,8 @@ static void settle_dead(struct agent *agent, const struct zygote *zygote)
     }
 }
 
-/* A new zygote stands ready beside the old one: it takes over. What the old one
- * forked stays; its orphans come to the agent. */
+/* The next one stands ready beside the old one: it takes over. What the old one forked
+ * stays; its orphans come to the agent. */
 static void replace(struct agent *agent, struct lang *lang)
 {
     lose_joining(agent, lang, &lang->zygote);
@@ -231,6 +231,14 @@ static void replace(struct agent *agent, struct lang *lang)
     lang->zygote = lang->next;
     lang->next = (struct zygote){.sock = -1};
     poll_add(agent, lang->zygote.sock, EPOLLIN, EVENT_ZYGOTE, index_of(agent, lang), 0);
+}
+
+void zygotes_take_over(struct agent *agent)
+{
+    for (size_t i = 0; i < agent->n_langs; i++) {
+        if (agent->langs[i].next.state == ZYGOTE_READY)
+            replace(agent, &agent->langs[i]);
+    }
 }
 
 static void on_gone(struct agent *agent, struct lang *lang, struct zygote *zygote)
@@ -264,8 +272,6 @@ void zygote_on_readable(struct agent *agent, struct lang *lang, struct zygote *z
     switch (message.type) {
     case ZYGOTE_IS_READY:
         zygote->state = ZYGOTE_READY;
-        if (zygote == &lang->next)
-            replace(agent, lang);
         spares_refill(agent);
         break;
     case ZYGOTE_FORKED:
