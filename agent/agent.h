@@ -22,7 +22,7 @@
 #define SLOTS_MAX 40
 #define SPARES_PER_LANG_MAX 8
 #define SPARE_IDLE_US INT64_C(600000000) /* a language unused for so long keeps no spares */
-#define ZYGOTE_FORKS_MAX 20            /* then a fresh one takes over */
+#define ZYGOTE_FORKS_MAX 2000          /* then a fresh one takes over */
 #define OUT_BYTES_MAX (512 * 1024)
 #define STDIN_BYTES_MAX (64 * 1024)
 #define ARTIFACT_PATH_BYTES 256
