@@ -12,8 +12,9 @@
 #include "api/context.h"
 #include "api/server.h"
 
-/* Take one run of the rate of the exchange's key and tell what is left with the answer
- * to come. False: there is none; the exchange has been answered. */
+/* From on_request: take one run of the rate of the exchange's key and tell what is left with
+ * the answer to come. False: there is none, and the exchange has been answered; or that is
+ * not known yet, and on_request is called again when it is (pd_exchange_put_off). */
 bool pd_admission_take(struct pd_api_context *api, struct pd_exchange *exchange);
 
 /* Take up to so many more, as far as there are: of a batch, all of which was let in. */

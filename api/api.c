@@ -19,6 +19,7 @@
 #include "api/listener.h"
 #include "api/login.h"
 #include "api/metrics.h"
+#include "api/rates.h"
 #include "api/reference.h"
 #include "api/server.h"
 #include "api/shared_sessions.h"
@@ -246,6 +247,7 @@ static void collect(void *arg, struct pd_metrics *metrics)
     struct pd_api *api = arg;
 
     pd_api_collect(&api->context, metrics);
+    pd_rates_collect(api->context.rates, metrics);
     pd_metrics_set(metrics, PD_M_SOCKETS, NULL, (double)pd_server_connections(api->server));
 }
 
@@ -342,6 +344,7 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
     uv_timer_init(config->loop, &api->soon);
     api->soon.data = api;
     *ret_api = api;
+    api->context.rates = pd_rates_open(config->loop, config->keys, config->redis);
     if (config->redis && pd_shared_sessions_open(config->redis, api->context.sessions,
                                                  &api->context.shared_sessions, err) < 0)
         return err->kind;
@@ -422,6 +425,7 @@ static void on_timer_closed(uv_handle_t *handle)
 
     pd_schema_free(api->execute_schema);
     pd_shared_sessions_close(api->context.shared_sessions);
+    pd_rates_close(api->context.rates);
     pd_sessions_free(api->context.sessions);
     pd_guesses_free(api->context.guesses);
     pd_web_free(api->context.web);

@@ -118,18 +118,46 @@ static void linger(struct pd_exchange *conn)
 
 static void resume(struct pd_exchange *conn);
 
+/* What belongs to one request. */
+static void forget_request(struct pd_exchange *conn)
+{
+    free(PD_STEAL(conn->more_headers));
+    pd_conn_drop_note(conn);
+    free(PD_STEAL(conn->path));
+    conn->ready = NULL;
+    conn->gone = NULL;
+    conn->key_id = NULL;
+    conn->head_from = 0;
+}
+
+void pd_exchange_put_off(struct pd_exchange *conn, void (*gone)(void *arg), void *arg)
+{
+    assert(conn->head && conn->state == PD_CONN_RUNNING && !conn->replied);
+    conn->put_off = true;
+    pd_exchange_on_gone(conn, gone, arg);
+}
+
+void pd_exchange_go_on(struct pd_exchange *conn)
+{
+    assert(conn->put_off && !conn->processing && conn->state == PD_CONN_RUNNING);
+    conn->put_off = false;
+    forget_request(conn);
+    conn->body_left = 0; /* it is in the head, which is read again */
+    conn->state = PD_CONN_HEAD;
+    process(conn);
+    resume(conn);
+}
+
 /* The answer is with the kernel: on to the next request, if there may be one. */
 void pd_conn_finish(struct pd_exchange *conn)
 {
     leave_answering(conn);
     conn->state = PD_CONN_HEAD; /* what is left of a refused body is taken off first */
     free(PD_STEAL(conn->reply_head));
-    free(PD_STEAL(conn->more_headers));
-    pd_conn_drop_note(conn);
-    free(PD_STEAL(conn->path));
     pd_flow_free(PD_STEAL(conn->flow));
     pd_buf_fini(&conn->reply);
     drop_body(conn);
+    forget_request(conn);
     if (!conn->keep_alive) {
         if (conn->lingers || pd_conn_is_body_unread(conn) || conn->in.len > 0)
             linger(conn);
@@ -137,11 +165,7 @@ void pd_conn_finish(struct pd_exchange *conn)
             pd_conn_close(conn);
         return;
     }
-    conn->ready = NULL;
-    conn->gone = NULL;
-    conn->key_id = NULL;
     conn->replied = false;
-    conn->head_from = 0;
     pd_conn_set_clock(conn, PD_CLOCK_IDLE);
     if (!conn->processing) {
         process(conn);
@@ -229,7 +253,7 @@ static size_t take_head(struct pd_exchange *conn, const char *data, size_t len)
         return 0;
     }
     on_head(conn, data, head_len);
-    return head_len;
+    return conn->put_off ? 0 : head_len;
 }
 
 static void body_complete(struct pd_exchange *conn)

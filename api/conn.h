@@ -49,6 +49,7 @@ struct pd_exchange {
     bool processing;  /* process() is on the stack */
     bool paused;      /* not read from: too much came ahead of its turn */
     bool replied;
+    bool put_off; /* its head is still in `in` */
     bool keep_alive;
 
     /* the request */

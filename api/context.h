@@ -16,6 +16,7 @@
 struct pd_book;
 struct pd_executions;
 struct pd_ledger;
+struct pd_rates;
 struct pd_records;
 struct pd_shared_sessions;
 struct pd_viewers;
@@ -29,6 +30,7 @@ struct pd_api_context {
     struct pd_store *store;
     const struct pd_languages *languages;
     struct pd_keys *keys;
+    struct pd_rates *rates; /* api/rates.h */
     struct pd_dispatch *dispatch;
     struct pd_executions *executions; /* api/execution.h */
     struct pd_records *records;       /* api/records.h; NULL: nothing is kept */

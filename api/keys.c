@@ -149,7 +149,6 @@ static void put_key(struct pd_keys *keys, const struct pd_key_record *record, bo
     if (is_new) {
         key = PD_NEW(struct pd_key);
         key->record = *record;
-        key->tokens = record->rate_runs;
         key->revoked = true;
         pd_strmap_add(&keys->by_id, key->record.id, key);
     }
@@ -379,50 +378,19 @@ size_t pd_keys_count(const struct pd_keys *keys)
     return keys ? keys->in_force : 0;
 }
 
-static int whole_seconds(double seconds)
-{
-    int whole = (int)seconds;
-
-    return whole + (whole < seconds);
-}
-
 void pd_keys_divide(struct pd_keys *keys, size_t replicas)
 {
     keys->replicas = replicas > 0 ? (int)replicas : 1;
 }
 
-int pd_keys_part(const struct pd_keys *keys, int whole)
+int pd_keys_replicas(const struct pd_keys *keys)
 {
-    int replicas = keys->replicas > 1 ? keys->replicas : 1;
-
-    return whole > 0 && whole < replicas ? 1 : whole / replicas;
+    return keys->replicas > 1 ? keys->replicas : 1;
 }
 
-bool pd_keys_take(struct pd_keys *keys, const char *id, struct pd_time now,
-                  struct pd_rate *ret_rate)
+int pd_keys_part(const struct pd_keys *keys, int whole)
 {
-    struct pd_key *key = pd_strmap_get(&keys->by_id, id);
-    struct pd_rate rate = {0};
-    double per_s;
-    bool ok;
+    int replicas = pd_keys_replicas(keys);
 
-    *ret_rate = rate;
-    if (!key || key->record.rate_runs == 0)
-        return true;
-    rate.limit = pd_keys_part(keys, key->record.rate_runs);
-    rate.seconds = key->record.rate_seconds;
-    per_s = (double)rate.limit / rate.seconds;
-    if (pd_time_is_set(key->refilled))
-        key->tokens += (double)(now.ns - key->refilled.ns) / 1e9 * per_s;
-    if (key->tokens > rate.limit)
-        key->tokens = rate.limit;
-    key->refilled = now;
-    ok = key->tokens >= 1;
-    if (ok)
-        key->tokens -= 1;
-    rate.remaining = (int)key->tokens;
-    rate.reset_s = whole_seconds((rate.limit - key->tokens) / per_s);
-    rate.retry_after_s = ok ? 0 : whole_seconds((1 - key->tokens) / per_s);
-    *ret_rate = rate;
-    return ok;
+    return whole > 0 && whole < replicas ? 1 : whole / replicas;
 }

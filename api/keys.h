@@ -22,9 +22,7 @@ struct pd_key {
     struct pd_key_record record;
     bool revoked;
 
-    double tokens; /* keys.c's own: of the rate's bucket, as of `refilled` */
-    struct pd_time refilled;
-    unsigned seen;
+    unsigned seen; /* keys.c's own */
     bool fixed; /* not of a file in keys.d */
 };
 
@@ -50,22 +48,12 @@ const struct pd_key *pd_keys_find(const struct pd_keys *keys, const char *id);
 /* How many are in force; a listener beyond loopback wants one. */
 size_t pd_keys_count(const struct pd_keys *keys);
 
-/* What is left of a key's rate. */
-struct pd_rate {
-    int limit;       /* runs in `seconds`; 0: the key has no rate */
-    int seconds;
-    int remaining;   /* runs that could begin now */
-    int reset_s;     /* until all of them are there again */
-    int retry_after_s; /* until one is; 0 when one is */
-};
-/* A key's rate, and how many it may have at a time, are divided among so many replicas
- * (1 at first): each has its part of them, and one at least. */
+/* Where limits are divided, they are among so many replicas (1 at first): each has its
+ * part of them, and one at least. */
 void pd_keys_divide(struct pd_keys *keys, size_t replicas);
+int pd_keys_replicas(const struct pd_keys *keys);
 /* Of `whole`, what is for this replica; 0 stays 0, which is no bound. */
 int pd_keys_part(const struct pd_keys *keys, int whole);
-/* Take one run of the key's rate. False: none is left. */
-bool pd_keys_take(struct pd_keys *keys, const char *id, struct pd_time now,
-                  struct pd_rate *ret_rate);
 
 /* The key kept in state_dir, made where there is none; for `paddock key show`.
  * The caller wipes it. */

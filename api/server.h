@@ -122,6 +122,11 @@ void pd_exchange_want_body(struct pd_exchange *exchange, size_t max_bytes,
  * then. Must be set before control returns to the loop without a reply. */
 void pd_exchange_on_gone(struct pd_exchange *exchange, void (*gone)(void *arg), void *arg);
 
+/* From on_request: not now. The request is as if it had not come yet, until go_on, which is
+ * called from the loop: then on_request is called with it again. `gone` as above. */
+void pd_exchange_put_off(struct pd_exchange *exchange, void (*gone)(void *arg), void *arg);
+void pd_exchange_go_on(struct pd_exchange *exchange);
+
 /* Reply. `body` is taken over (emptied); it may be NULL. `headers`: further
  * header lines, each ended by CRLF, or NULL. The exchange is not the handler's
  * any more. */

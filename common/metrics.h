@@ -60,6 +60,9 @@ enum pd_metric {
     PD_M_RECORDS_UNSHIPPED, /* gauge */
     PD_M_RECORDS_SHIPPED,
     PD_M_POSTGRES_UP, /* gauge */
+    /* keys */
+    PD_M_RATE_QUESTIONS,
+    PD_M_RATES_SHARED, /* gauge */
     /* the process */
     PD_M_LOOP_TURN_SECONDS, /* none */
     PD_M_BUILD_INFO,        /* version, libuv, libcurl; gauge */

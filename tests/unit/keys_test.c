@@ -257,41 +257,13 @@ static void test_bad_file_keeps_the_key(void **state)
     pd_keys_free(keys);
 }
 
-static void test_rate(void **state)
+static void test_parts(void **state)
 {
-    struct pd_key_record record;
     struct pd_keys *keys = NULL;
-    struct pd_rate rate;
-    struct pd_time now = {INT64_C(1000000000)};
-    char text[PD_KEY_TEXT_MAX + 1];
 
-    record = new_record(*state, text, "one"); /* 3 a minute */
     assert_int_equal(pd_keys_open(*state, "correct-horse", &keys, NULL), 0);
-    for (int i = 2; i >= 0; i--) {
-        assert_true(pd_keys_take(keys, record.id, now, &rate));
-        assert_int_equal(rate.remaining, i);
-        assert_int_equal(rate.limit, 3);
-        assert_int_equal(rate.seconds, 60);
-    }
-    assert_int_equal(rate.reset_s, 60);
-    assert_false(pd_keys_take(keys, record.id, now, &rate));
-    assert_int_equal(rate.retry_after_s, 20);
-    now = pd_time_add_ms(now, 19000);
-    assert_false(pd_keys_take(keys, record.id, now, &rate));
-    assert_int_equal(rate.retry_after_s, 1);
-    now = pd_time_add_ms(now, 1001); /* as honest as it was */
-    assert_true(pd_keys_take(keys, record.id, now, &rate));
-    now = pd_time_add_ms(now, 3600000);
-    assert_true(pd_keys_take(keys, record.id, now, &rate));
-    assert_int_equal(rate.remaining, 2); /* never more than the limit is saved up */
-    remove_record(*state, record.id);
-    /* Among two replicas this one has half, rounded down; among many, one. */
-    pd_keys_divide(keys, 2);
-    now = pd_time_add_ms(now, 600000);
-    assert_true(pd_keys_take(keys, record.id, now, &rate));
-    assert_int_equal(rate.limit, 1);
-    assert_false(pd_keys_take(keys, record.id, now, &rate));
-    assert_int_equal(rate.retry_after_s, 60);
+    assert_int_equal(pd_keys_replicas(keys), 1);
+    assert_int_equal(pd_keys_part(keys, 4), 4);
     pd_keys_divide(keys, 9);
     assert_int_equal(pd_keys_part(keys, 4), 1);
     assert_int_equal(pd_keys_part(keys, 90), 10);
@@ -345,7 +317,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bad_files, dir_new, dir_free),
         cmocka_unit_test_setup_teardown(test_keys_come_and_go, dir_new, dir_free),
         cmocka_unit_test_setup_teardown(test_bad_file_keeps_the_key, dir_new, dir_free),
-        cmocka_unit_test_setup_teardown(test_rate, dir_new, dir_free),
+        cmocka_unit_test_setup_teardown(test_parts, dir_new, dir_free),
         cmocka_unit_test(test_bad_records),
     };
 
