@@ -8,7 +8,7 @@
  * in the plan. Applied again to the outcome of its own plan, it wants nothing
  * more. The order of the members makes no difference.
  *
- * Promises, each a property in tests/unit/decide_test.c:
+ * Promises, each a property in tests/unit/decide_properties_test.c:
  *   - never more than maxSize exist, whatever their phase
  *   - a claimed sandbox is never destroyed by scaling or rolling; at most it is
  *     retired, which means that it goes when its run has ended. Only a pool that

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Break decide.c and census.c in one place after another: unit/decide must notice each time.
+# Break decide.c and census.c in one place after another: their unit tests must notice each
+# time.
 # A mutant that lives means that a promise of decide.h is not tested; one that
 # cannot be applied means that this list is out of date.
 #
@@ -11,22 +12,30 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 flags="-std=gnu11 -D_GNU_SOURCE -I. -O1 -w"
-test_objects=""
-for source in tests/unit/decide_test.c tests/lib/pool_sim.c controller/condition.c \
+tests="decide_test decide_status_test decide_properties_test" # the quickest to notice first
+rig=""
+object() { # of a source
+    echo "$work/$(basename "$1" .c).o"
+}
+for source in tests/lib/decide_row.c tests/lib/pool_sim.c controller/condition.c \
     controller/growth.c controller/peak.c common/mem.c common/time.c common/err.c; do
-    object=$work/$(basename "$source" .c).o
-    $cc $flags -c "$source" -o "$object"
-    test_objects="$test_objects $object"
+    $cc $flags -c "$source" -o "$(object "$source")"
+    rig="$rig $(object "$source")"
+done
+for test in $tests; do
+    $cc $flags -c "tests/unit/$test.c" -o "$(object "$test")"
 done
 
 build() { # decide.c and census.c of this folder
     $cc $flags -c "$1/decide.c" -o "$work/decide.o" 2>"$work/log" &&
-        $cc $flags -c "$1/census.c" -o "$work/census.o" 2>"$work/log" &&
-        $cc $test_objects "$work/decide.o" "$work/census.o" -lcmocka -o "$work/decide_test" 2>"$work/log"
+        $cc $flags -c "$1/census.c" -o "$work/census.o" 2>"$work/log"
 }
 
 runs_clean() { # no further than the first failure
-    CMOCKA_TEST_ABORT=1 timeout 60 "$work/decide_test" >"$work/log" 2>&1
+    for test in $tests; do
+        $cc "$(object "$test")" $rig "$work/decide.o" "$work/census.o" -lcmocka -o "$work/$test"
+        CMOCKA_TEST_ABORT=1 timeout 60 "$work/$test" >"$work/log" 2>&1 || return 1
+    done
 }
 
 alive=0
