@@ -347,4 +347,34 @@ static inline void execute(const struct rig *rig, const char *body, struct reply
     exchange(rig, text, reply);
 }
 
+/* Its body; the caller frees. */
+static inline struct pd_node *reply_json(const struct reply *reply)
+{
+    struct pd_node *node = NULL;
+    struct pd_err err;
+
+    if (pd_json_parse(reply->body, reply->body_len, &node, &err) < 0)
+        fail_msg("not JSON (%s): %.300s", err.msg, reply->body);
+    return node;
+}
+
+/* Execute and expect 200; the caller frees. */
+static inline struct pd_node *run_well(const struct rig *rig, const char *body)
+{
+    struct reply reply;
+    struct pd_node *node;
+
+    execute(rig, body, &reply);
+    if (reply.status != 200)
+        fail_msg("%d: %s", reply.status, reply.body);
+    node = reply_json(&reply);
+    reply_fini(&reply);
+    return node;
+}
+
+static inline const char *text_at(const struct pd_node *node, const char *key)
+{
+    return pd_node_text(pd_node_get(node, key), "(absent)");
+}
+
 #endif
