@@ -139,5 +139,6 @@ int pd_ledger_redis_may_accept(const struct ledger_redis *ledger, struct pd_err 
                           ledger->why);
     if (!ledger->joined || !ledger->checked)
         return pd_err_set(err, PD_UNAVAILABLE, "this replica is not known in Redis yet");
-    return 0;
+    /* What it accepts ends in its records, on its way to PostgreSQL. */
+    return pd_records_may_accept(ledger->config.records, err);
 }

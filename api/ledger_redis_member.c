@@ -99,10 +99,12 @@ static void steal(struct ledger_redis *ledger)
     size_t room = ledger->events->room(ledger->arg);
     struct pd_redis_arg args[2 + STEAL_POOLS_MAX] = {PD_REDIS_TEXT(ledger->owner)};
     struct pd_pool *pool;
+    struct pd_err err;
     char limit[NUMBER_BYTES];
     size_t n = 2;
 
-    if (room == 0 || ledger->replicas < 2)
+    if (room == 0 || ledger->replicas < 2 ||
+        pd_records_may_accept(ledger->config.records, &err) < 0)
         return;
     snprintf(limit, sizeof limit, "%zu", room < STEAL_MAX ? room : (size_t)STEAL_MAX);
     args[1] = PD_REDIS_TEXT(limit);

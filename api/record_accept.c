@@ -170,10 +170,8 @@ int pd_records_accept(struct pd_records *records, const struct pd_accept *items,
     char *at;
     int rc;
 
-    if (records->is_full)
-        return pd_err_set(err, PD_UNAVAILABLE,
-                          "nothing is accepted while records of PADDOCK_RECORDS_SIZE wait for "
-                          "PostgreSQL");
+    if (pd_records_may_accept(records, err) < 0)
+        return PD_UNAVAILABLE;
     for (size_t i = 0; i < count; i++)
         bytes += accept_bytes(&items[i]);
     accepting = pd_calloc(1, bytes);

@@ -18,12 +18,15 @@ struct importing {
 #define FIELD(name) "json_extract(value, '$." name "')"
 #define MICROSECONDS(name) "CAST(round(" FIELD(name) " * 1000000) AS INTEGER)"
 
+/* All of them were accepted, so none of them may be dropped (record_house.c): those that
+ * were so by an Idempotency-Key, which is Redis's to know, have their id for one. */
 static int import_rows(struct pd_db_job *base, struct pd_db_conn *conn, struct pd_err *err)
 {
     static const char sql[] =
         "INSERT OR IGNORE INTO executions (id, state, kind, key_id, pool, language, sandbox,"
         " accepted, began, ended, retry_safe, cause, reason, exit_code, signal, start, queue_us,"
-        " wall_us, cpu_us, memory_peak, stdout_bytes, stderr_bytes, truncated, code_sha256)"
+        " wall_us, cpu_us, memory_peak, stdout_bytes, stderr_bytes, truncated, code_sha256,"
+        " idempotency_key)"
         " SELECT " FIELD("id") ", 2, CASE " FIELD("kind") " WHEN 'async' THEN 2 WHEN 'stream'"
         " THEN 1 ELSE 0 END, " FIELD("key") ", " FIELD("pool") ", " FIELD("language") ", "
         FIELD("sandbox") ", " MS_OF("accepted") ", " MS_OF("began") ", " MS_OF("ended") ", ifnull("
@@ -31,7 +34,7 @@ static int import_rows(struct pd_db_job *base, struct pd_db_conn *conn, struct p
         ", " FIELD("signal") ", " FIELD("start") ", " MICROSECONDS("queue_time") ", "
         MICROSECONDS("execution_time") ", " MICROSECONDS("cpu_time") ", " FIELD("memory_peak")
         ", " FIELD("stdout_bytes") ", " FIELD("stderr_bytes") ", " FIELD("truncated")
-        ", " FIELD("code_sha256") " FROM json_each(?1)";
+        ", " FIELD("code_sha256") ", " FIELD("id") " FROM json_each(?1)";
     const struct importing *importing = PD_CONTAINER_OF(base, struct importing, base);
     struct sqlite3_stmt *stmt;
     int rc = pd_db_prepare(conn, sql, &stmt, err);

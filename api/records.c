@@ -105,6 +105,15 @@ bool pd_records_is_healthy(struct pd_records *records, const char **ret_sentence
     return false;
 }
 
+int pd_records_may_accept(const struct pd_records *records, struct pd_err *err)
+{
+    if (records->is_full)
+        return pd_err_set(err, PD_UNAVAILABLE,
+                          "nothing is accepted while records of PADDOCK_RECORDS_SIZE wait for "
+                          "PostgreSQL");
+    return 0;
+}
+
 void pd_records_collect(void *arg, struct pd_metrics *metrics)
 {
     const struct pd_records *records = arg;

@@ -54,6 +54,8 @@ struct pd_metrics;
 /* A collector (common/metrics.h): what becomes of records. arg: struct pd_records. */
 void pd_records_collect(void *arg, struct pd_metrics *metrics);
 
+/* 0; PD_UNAVAILABLE: as much waits for PostgreSQL as may, so nothing is accepted. */
+int pd_records_may_accept(const struct pd_records *records, struct pd_err *err);
 /* Whether executions are accepted; else the sentence says what is refused and why
  * (borrowed until the next call). */
 bool pd_records_is_healthy(struct pd_records *records, const char **ret_sentence);

@@ -12,6 +12,7 @@ import unittest
 
 from executions_test import done, get, post
 from lib import postgres
+from lib.cluster import Cluster
 from lib.history import Told, check
 from lib.service import Service, is_sanitized, short_form, wait_for
 
@@ -300,6 +301,59 @@ class Postgres(unittest.TestCase):
                          90)
                 wait_for(lambda: service.request("GET", "/health").status == 200, 60)
                 wait_for(lambda: post(service, {"code": "print(1)"}).status == 202, 60)
+
+    def test_what_waits_is_bounded_with_redis(self):
+        """Likewise where Redis has what was accepted, until it is copied to the records."""
+        if is_sanitized():
+            return  # hundreds of runs; unit/records_test has its code with sanitizers
+        with postgres.Postgres() as server:
+            with Cluster(1, short_form(2, 2), env={"DATABASE_URL": server.url,
+                                                   "PADDOCK_RECORDS_SIZE": "128Ki"}) as cluster:
+                full, = cluster.replicas
+                full.hello()
+                wait_for(lambda: "takes records" in full.log() and self.count(server) >= 1, 60)
+                server.stop()
+                accepted = []
+
+                def accepts(service):
+                    return post(service, {"code": "print(1)"}).status == 202
+                wait_for(lambda: accepts(full), 60)
+                kept = full.request("POST", "/execute", {"code": "print(2)"},
+                                    {"Idempotency-Key": "kept"}).json["id"]
+
+                def is_full():
+                    """a refusal"""
+                    answer = post(full, [{"code": "print(%d)" % i, "language": "bash"}
+                                         for i in range(100)])
+                    if answer.status == 202:
+                        accepted.extend(item["id"] for item in answer.json["items"])
+                        done(full, accepted[-1])
+                        return False
+                    self.assertEqual(answer.status, 503, answer)
+                    self.assertIn("Retry-After", answer.headers)
+                    self.assertIn("PostgreSQL", answer.json["detail"])
+                    return True
+                wait_for(is_full, 120, 0.5)
+                refused = full.request("POST", "/execute", {"code": "print(1)"},
+                                       {"Idempotency-Key": "one"})
+                self.assertEqual(refused.status, 503, refused)
+                health = full.request("GET", "/health")
+                self.assertEqual(health.status, 503, health)
+                self.assertIn("PADDOCK_RECORDS_SIZE", health.json["detail"])
+                self.assertIn("paddock_postgres_up 0",
+                              full.request("GET", "/metrics").body.decode())
+                full.hello()  # goes on
+                # Another replica, with room, does not mind.
+                cluster.env["PADDOCK_RECORDS_SIZE"] = "1Gi"
+                other = cluster.add()
+                wait_for(lambda: accepts(other), 60)
+                wait_for(lambda: other.request("GET", "/health").status == 200, 60)
+                server.start()
+                wait_for(lambda: {(id,) for id in accepted + [kept]} <=
+                         {tuple(row) for row in server.query("SELECT id FROM paddock.executions")},
+                         120)
+                wait_for(lambda: full.request("GET", "/health").status == 200, 60)
+                wait_for(lambda: accepts(full), 60)
 
 
 if __name__ == "__main__":

@@ -348,6 +348,31 @@ static void test_what_waits_is_bounded(void **state)
     assert_int_equal(accept_one(f, "run_more", NULL, "{}"), 0);
 }
 
+/* What is copied from Redis was accepted, be it a plain run with an Idempotency-Key. */
+static void test_what_was_accepted_elsewhere_is_not_dropped(void **state)
+{
+    struct fixture *f = *state;
+    struct pd_buf rows;
+    struct pd_err err;
+
+    open_records(f, &(struct pd_records_config){.ship = true, .size_bytes = 1});
+    pd_buf_init(&rows, 4096);
+    assert_int_equal(
+        pd_buf_addf(&rows, NULL,
+                    "[{\"id\":\"run_e\",\"kind\":\"plain\",\"key\":\"k\",\"pool\":\"p\","
+                    "\"language\":\"python\",\"accepted\":\"2026-01-31T12:00:00.000Z\","
+                    "\"ended\":\"2026-01-31T12:00:01.000Z\",\"cause\":\"exited\","
+                    "\"code_sha256\":\"00\"}]"),
+        0);
+    for (int i = 0; i < 2; i++) /* twice changes nothing */
+        assert_int_equal(wait_for(f, pd_records_import(f->records, &rows, on_done, f, &err)), 0);
+    pd_buf_fini(&rows);
+    assert_int_equal(unshipped(f, 100), 1);
+    assert_int_equal(prune(f), 0);
+    assert_int_equal(unshipped(f, 100), 1);
+    assert_int_equal(pd_records_may_accept(f->records, &err), PD_UNAVAILABLE);
+}
+
 #define IN_FIXTURE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -357,6 +382,7 @@ int main(void)
         IN_FIXTURE(test_one_run_one_answer),
         IN_FIXTURE(test_pages),
         IN_FIXTURE(test_shipping),
+        IN_FIXTURE(test_what_was_accepted_elsewhere_is_not_dropped),
         IN_FIXTURE(test_what_waits_is_bounded),
     };
 
