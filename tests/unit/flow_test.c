@@ -15,9 +15,8 @@
 #include "api/server.h"
 #include "common/mem.h"
 #include "tests/lib/loop_until.h"
+#include "tests/lib/server_rig.h"
 
-#define WAIT_MS 5000
-#define TEXT_BYTES 4096
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
 #define UPGRADE(path)                                                                              \
     "GET " path " HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: echo\r\n\r\n"
@@ -27,18 +26,14 @@
  *   /raw     hands the connection over; what comes is counted, and sent back
  *   /now     replies at once */
 struct rig {
-    uv_loop_t loop;
-    struct pd_server *server;
+    struct server_rig net;
     struct pd_exchange *exchange; /* the begun or upgraded one */
-    int requests;
-    int gone;
     int writable;
     int drained;
     bool inside; /* the test is in a call of the server's */
     bool asked_upgrade;
     bool end_on_data;
     size_t raw_bytes;
-    bool closed;
 };
 
 static const struct pd_server_limits limits = {
@@ -57,7 +52,7 @@ static void on_gone(void *arg)
     struct rig *rig = arg;
 
     assert_false(rig->inside);
-    rig->gone++;
+    rig->net.gone++;
     rig->exchange = NULL;
 }
 
@@ -95,7 +90,7 @@ static void on_request(void *arg, struct pd_exchange *exchange)
     struct rig *rig = arg;
     const char *path = pd_exchange_path(exchange);
 
-    rig->requests++;
+    rig->net.requests++;
     rig->asked_upgrade = pd_exchange_asks_upgrade(exchange, "echo");
     rig->inside = true;
     if (strcmp(path, "/stream") == 0) {
@@ -117,92 +112,29 @@ static void on_request(void *arg, struct pd_exchange *exchange)
 static int set_up(void **state)
 {
     struct rig *rig = PD_NEW(struct rig);
-    struct pd_err err = {.msg = ""};
-    const struct pd_server_config config = {
-        .loop = &rig->loop,
-        .address = "127.0.0.1",
-        .limits = &limits,
-        .on_request = on_request,
-        .arg = rig,
-    };
 
-    uv_loop_init(&rig->loop);
-    if (pd_server_open(&config, &rig->server, &err) < 0)
-        fail_msg("%s", err.msg);
+    server_rig_open(&rig->net, &limits, on_request, rig);
     *state = rig;
     return 0;
-}
-
-static void on_closed(void *arg)
-{
-    struct rig *rig = arg;
-
-    rig->closed = true;
 }
 
 static int tear_down(void **state)
 {
     struct rig *rig = *state;
 
-    if (rig->server)
-        pd_server_close(rig->server, on_closed, rig);
-    assert_true(pd_loop_until(&rig->loop, &rig->closed, WAIT_MS));
-    assert_true(pd_loop_finish(&rig->loop, WAIT_MS));
+    server_rig_close(&rig->net);
     free(rig);
     return 0;
 }
 
-/* ---- a client ---- */
-
+/* Connect and ask; the handler has been told. */
 static int dial(struct rig *rig, const char *request)
 {
-    struct sockaddr_in address = {
-        .sin_family = AF_INET,
-        .sin_port = htons((uint16_t)pd_server_port(rig->server)),
-        .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)},
-    };
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int before = rig->requests;
+    int fd = server_rig_dial(&rig->net);
 
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), (int)strlen(request));
-    for (int i = 0; i < WAIT_MS && rig->requests == before; i++)
-        pd_loop_for(&rig->loop, 1);
-    assert_int_not_equal(rig->requests, before);
+    server_rig_ask(fd, request);
+    server_rig_await(&rig->net, &rig->net.requests, rig->net.requests + 1);
     return fd;
-}
-
-/* Read until `until` has come; "" stands for the end. Returns what came. */
-static const char *hear(struct rig *rig, int fd, const char *until, char out[static TEXT_BYTES])
-{
-    size_t len = 0;
-
-    out[0] = '\0';
-    for (int i = 0; i < WAIT_MS; i++) {
-        ssize_t n = recv(fd, out + len, TEXT_BYTES - 1 - len, MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno != EAGAIN)) {
-            if (*until)
-                fail_msg("it ended: %s", out);
-            return out;
-        }
-        if (n > 0) {
-            len += (size_t)n;
-            out[len] = '\0';
-            if (*until && strstr(out, until))
-                return out;
-        } else {
-            pd_loop_for(&rig->loop, 1);
-        }
-    }
-    fail_msg("it did not come: %s", out);
-    return NULL;
-}
-
-static void await(struct rig *rig, const int *count, int wanted)
-{
-    for (int i = 0; i < WAIT_MS && *count < wanted; i++)
-        pd_loop_for(&rig->loop, 1);
-    assert_int_equal(*count, wanted);
 }
 
 static bool say(struct rig *rig, const void *data, size_t len)
@@ -236,38 +168,38 @@ static unsigned fill(struct rig *rig, unsigned number)
 static void test_chunks(void **state)
 {
     struct rig *rig = *state;
-    char text[TEXT_BYTES];
+    char text[SERVER_RIG_TEXT_BYTES];
     int fd = dial(rig, GET("/stream") GET("/now"));
 
-    hear(rig, fd, "\r\n\r\n", text);
+    server_rig_hear(&rig->net, fd, "\r\n\r\n", text);
     assert_non_null(strstr(text, "Transfer-Encoding: chunked\r\n"));
     assert_non_null(strstr(text, "X-Own: 1\r\n"));
     assert_null(strstr(text, "Content-Length"));
     assert_true(say(rig, "", 0));
     assert_true(say(rig, "hello", 5));
-    hear(rig, fd, "5\r\nhello\r\n", text);
+    server_rig_hear(&rig->net, fd, "5\r\nhello\r\n", text);
     assert_true(say(rig, "0123456789abcdef", 16));
-    hear(rig, fd, "10\r\n0123456789abcdef\r\n", text);
-    assert_int_equal(rig->requests, 1); /* the second waits for its turn */
-    assert_int_equal(pd_server_streaming(rig->server), 1);
+    server_rig_hear(&rig->net, fd, "10\r\n0123456789abcdef\r\n", text);
+    assert_int_equal(rig->net.requests, 1); /* the second waits for its turn */
+    assert_int_equal(pd_server_streaming(rig->net.server), 1);
     pd_exchange_end(rig->exchange);
-    hear(rig, fd, "Content-Length: 0", text);
+    server_rig_hear(&rig->net, fd, "Content-Length: 0", text);
     assert_int_equal(strncmp(text, "0\r\n\r\nHTTP/1.1 200 OK", 20), 0);
-    assert_int_equal(pd_server_streaming(rig->server), 0);
+    assert_int_equal(pd_server_streaming(rig->net.server), 0);
     close(fd);
-    pd_loop_for(&rig->loop, 5);
-    assert_int_equal(rig->gone, 0);
+    pd_loop_for(&rig->net.loop, 5);
+    assert_int_equal(rig->net.gone, 0);
 }
 
 static void test_http10(void **state)
 {
     struct rig *rig = *state;
-    char text[TEXT_BYTES];
+    char text[SERVER_RIG_TEXT_BYTES];
     int fd = dial(rig, "GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
 
     say(rig, "hello", 5);
     pd_exchange_end(rig->exchange);
-    hear(rig, fd, "", text);
+    server_rig_hear(&rig->net, fd, "", text);
     assert_null(strstr(text, "Transfer-Encoding"));
     assert_non_null(strstr(text, "Connection: close\r\n"));
     assert_non_null(strstr(text, "\r\n\r\nhello"));
@@ -277,12 +209,12 @@ static void test_http10(void **state)
 static void test_head(void **state)
 {
     struct rig *rig = *state;
-    char text[TEXT_BYTES];
+    char text[SERVER_RIG_TEXT_BYTES];
     int fd = dial(rig, "HEAD /stream HTTP/1.1\r\nHost: x\r\n\r\n" GET("/now"));
 
     assert_true(say(rig, "hello", 5));
     pd_exchange_end(rig->exchange);
-    hear(rig, fd, "Content-Length: 0", text);
+    server_rig_hear(&rig->net, fd, "Content-Length: 0", text);
     assert_null(strstr(text, "hello"));
     assert_non_null(strstr(text, "\r\n\r\nHTTP/1.1 200 OK"));
     close(fd);
@@ -292,7 +224,7 @@ static void test_head(void **state)
 static void test_slow_reader(void **state)
 {
     struct rig *rig = *state;
-    char text[TEXT_BYTES];
+    char text[SERVER_RIG_TEXT_BYTES];
     char got[64 * 1024];
     int fd = dial(rig, "GET /stream HTTP/1.0\r\n\r\n");
     unsigned end = 0;
@@ -304,7 +236,7 @@ static void test_slow_reader(void **state)
     for (int round = 1; round <= 3; round++) {
         end = fill(rig, end);
         if (round == 1)
-            hear(rig, fd, "\r\n\r\n0\n", text);
+            server_rig_hear(&rig->net, fd, "\r\n\r\n0\n", text);
         if (round == 3)
             pd_exchange_end(rig->exchange);
         /* The rest of what hear() took is read over: numbering begins where it breaks off. */
@@ -316,7 +248,7 @@ static void test_slow_reader(void **state)
             number = (unsigned)strtoul(last + 1, NULL, 10);
             digits = (unsigned)strlen(last + 1);
         }
-        for (int i = 0; i < WAIT_MS && expected < end; i++) {
+        for (int i = 0; i < SERVER_RIG_WAIT_MS && expected < end; i++) {
             while ((n = recv(fd, got, sizeof got, MSG_DONTWAIT)) > 0) {
                 for (ssize_t k = 0; k < n; k++) {
                     if (got[k] == '\n') {
@@ -330,14 +262,14 @@ static void test_slow_reader(void **state)
                     }
                 }
             }
-            pd_loop_for(&rig->loop, 1);
+            pd_loop_for(&rig->net.loop, 1);
         }
         assert_int_equal(expected, end);
         if (round < 3)
-            await(rig, &rig->writable, round);
+            server_rig_await(&rig->net, &rig->writable, round);
     }
-    hear(rig, fd, "", text);
-    assert_int_equal(rig->gone, 0);
+    server_rig_hear(&rig->net, fd, "", text);
+    assert_int_equal(rig->net.gone, 0);
     close(fd);
 }
 
@@ -349,9 +281,9 @@ static void test_handler_that_does_not_wait(void **state)
 
     for (int i = 0; i < 1000; i++)
         say(rig, piece, sizeof piece);
-    assert_int_equal(rig->gone, 0);
+    assert_int_equal(rig->net.gone, 0);
     assert_true(pd_exchange_unsent(rig->exchange) <= PD_SEND_BYTES_MAX + 8u * 1024 * 1024);
-    await(rig, &rig->gone, 1);
+    server_rig_await(&rig->net, &rig->net.gone, 1);
     close(fd);
 }
 
@@ -361,7 +293,7 @@ static void test_nothing_is_taken(void **state)
     int fd = dial(rig, GET("/stream"));
 
     fill(rig, 0);
-    await(rig, &rig->gone, 1);
+    server_rig_await(&rig->net, &rig->net.gone, 1);
     assert_int_equal(rig->writable, 0);
     close(fd);
 }
@@ -373,18 +305,18 @@ static void test_hang_up(void **state)
     int fd = dial(rig, GET("/stream"));
 
     close(fd);
-    await(rig, &rig->gone, 1);
+    server_rig_await(&rig->net, &rig->net.gone, 1);
     fd = dial(rig, GET("/stream"));
     shutdown(fd, SHUT_WR); /* looks the same */
-    await(rig, &rig->gone, 2);
+    server_rig_await(&rig->net, &rig->net.gone, 2);
     close(fd);
     fd = dial(rig, GET("/stream")); /* one that is not read from any more, then hangs up */
     for (int i = 0; i < 4; i++)
         (void)!send(fd, ahead, sizeof ahead, MSG_DONTWAIT | MSG_NOSIGNAL);
-    pd_loop_for(&rig->loop, 5);
+    pd_loop_for(&rig->net.loop, 5);
     assert_true(say(rig, "x", 1));
     close(fd);
-    await(rig, &rig->gone, 3);
+    server_rig_await(&rig->net, &rig->net.gone, 3);
 }
 
 static void test_reset_while_sending(void **state)
@@ -397,62 +329,62 @@ static void test_reset_while_sending(void **state)
     close(fd);
     for (int i = 0; i < 100; i++)
         say(rig, "x", 1); /* fails; `gone` comes from the loop all the same */
-    assert_int_equal(rig->gone, 0);
-    await(rig, &rig->gone, 1);
+    assert_int_equal(rig->net.gone, 0);
+    server_rig_await(&rig->net, &rig->net.gone, 1);
 }
 
 static void test_abort(void **state)
 {
     struct rig *rig = *state;
-    char text[TEXT_BYTES];
+    char text[SERVER_RIG_TEXT_BYTES];
     int fd = dial(rig, GET("/stream"));
 
     say(rig, "half", 4);
     pd_exchange_abort(rig->exchange);
-    hear(rig, fd, "", text);
+    server_rig_hear(&rig->net, fd, "", text);
     assert_non_null(strstr(text, "4\r\nhalf\r\n"));
     assert_null(strstr(text, "\r\n0\r\n"));
-    assert_int_equal(rig->gone, 0);
+    assert_int_equal(rig->net.gone, 0);
     close(fd);
 }
 
 static void test_end_with_much_to_send(void **state)
 {
     struct rig *rig = *state;
-    char text[TEXT_BYTES];
+    char text[SERVER_RIG_TEXT_BYTES];
     int fd = dial(rig, GET("/stream"));
     size_t total = 0;
 
     fill(rig, 0);
     pd_exchange_end(PD_STEAL(rig->exchange));
-    assert_int_equal(pd_server_writing(rig->server), 1);
-    for (int i = 0; i < WAIT_MS && pd_server_writing(rig->server) > 0; i++) {
+    assert_int_equal(pd_server_writing(rig->net.server), 1);
+    for (int i = 0; i < SERVER_RIG_WAIT_MS && pd_server_writing(rig->net.server) > 0; i++) {
         ssize_t n;
         while ((n = recv(fd, text, sizeof text, MSG_DONTWAIT)) > 0)
             total += (size_t)n;
-        pd_loop_for(&rig->loop, 1);
+        pd_loop_for(&rig->net.loop, 1);
     }
     assert_true(total > PD_SEND_HIGH_BYTES);
-    assert_int_equal(pd_server_writing(rig->server), 0);
-    assert_int_equal(pd_server_connections(rig->server), 1); /* kept alive */
+    assert_int_equal(pd_server_writing(rig->net.server), 0);
+    assert_int_equal(pd_server_connections(rig->net.server), 1); /* kept alive */
     close(fd);
 }
 
 static void test_drain_and_close(void **state)
 {
     struct rig *rig = *state;
-    char text[TEXT_BYTES];
+    char text[SERVER_RIG_TEXT_BYTES];
     int one = dial(rig, GET("/stream"));
     int two;
 
-    hear(rig, one, "\r\n\r\n", text);
-    pd_server_drain(rig->server);
-    pd_server_drain(rig->server);
+    server_rig_hear(&rig->net, one, "\r\n\r\n", text);
+    pd_server_drain(rig->net.server);
+    pd_server_drain(rig->net.server);
     assert_int_equal(rig->drained, 1);
-    hear(rig, one, "0\r\n\r\n", text);
+    server_rig_hear(&rig->net, one, "0\r\n\r\n", text);
     two = dial(rig, UPGRADE("/raw"));
-    pd_server_close(PD_STEAL(rig->server), on_closed, rig);
-    assert_int_equal(rig->gone, 1);
+    pd_server_close(PD_STEAL(rig->net.server), server_rig_on_closed, &rig->net);
+    assert_int_equal(rig->net.gone, 1);
     close(one);
     close(two);
 }
@@ -462,26 +394,26 @@ static void test_drain_and_close(void **state)
 static void test_raw(void **state)
 {
     struct rig *rig = *state;
-    char text[TEXT_BYTES];
+    char text[SERVER_RIG_TEXT_BYTES];
     int fd = dial(rig, UPGRADE("/raw") "first");
 
-    hear(rig, fd, "first", text);
+    server_rig_hear(&rig->net, fd, "first", text);
     assert_int_equal(strncmp(text, "HTTP/1.1 101 Switching Protocols\r\n", 34), 0);
     assert_non_null(strstr(text, "Connection: Upgrade\r\n"));
     assert_non_null(strstr(text, "Upgrade: echo\r\n"));
     assert_null(strstr(text, "Transfer-Encoding"));
     assert_null(strstr(text, "Content-Length"));
     assert_int_equal(send(fd, "second", 6, MSG_NOSIGNAL), 6);
-    hear(rig, fd, "second", text);
+    server_rig_hear(&rig->net, fd, "second", text);
     assert_string_equal(text, "second");
     rig->end_on_data = true;
     assert_int_equal(send(fd, GET("/now"), strlen(GET("/now")), MSG_NOSIGNAL), strlen(GET("/now")));
-    hear(rig, fd, "", text);
+    server_rig_hear(&rig->net, fd, "", text);
     assert_string_equal(text, GET("/now"));
-    assert_int_equal(rig->requests, 1);
-    assert_int_equal(rig->gone, 0);
+    assert_int_equal(rig->net.requests, 1);
+    assert_int_equal(rig->net.gone, 0);
     assert_int_equal(send(fd, "late", 4, MSG_NOSIGNAL), 4); /* thrown away */
-    pd_loop_for(&rig->loop, 5);
+    pd_loop_for(&rig->net.loop, 5);
     assert_int_equal(rig->raw_bytes, 5 + 6 + strlen(GET("/now")));
     close(fd);
 }
@@ -493,15 +425,15 @@ static void test_raw_pause(void **state)
 
     pd_exchange_pause(rig->exchange, true);
     assert_int_equal(send(fd, "wait", 4, MSG_NOSIGNAL), 4);
-    pd_loop_for(&rig->loop, 20);
+    pd_loop_for(&rig->net.loop, 20);
     assert_int_equal(rig->raw_bytes, 0);
     pd_exchange_pause(rig->exchange, false);
-    for (int i = 0; i < WAIT_MS && rig->raw_bytes < 4; i++)
-        pd_loop_for(&rig->loop, 1);
+    for (int i = 0; i < SERVER_RIG_WAIT_MS && rig->raw_bytes < 4; i++)
+        pd_loop_for(&rig->net.loop, 1);
     assert_int_equal(rig->raw_bytes, 4);
     pd_exchange_pause(rig->exchange, true);
     close(fd); /* seen all the same */
-    await(rig, &rig->gone, 1);
+    server_rig_await(&rig->net, &rig->net.gone, 1);
 }
 
 static void test_who_asks_for_an_upgrade(void **state)
