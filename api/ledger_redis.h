@@ -19,7 +19,7 @@
 
 #define PD_LEDGER_BEAT_MS 1000
 #define PD_LEDGER_DEAD_MS 6000  /* without a heartbeat */
-#define PD_LEDGER_TRUST_MS 8000 /* that we heard Redis ourselves before we call others dead */
+#define PD_LEDGER_TRUST_MS 8000 /* that Redis took our own before we call others dead */
 #define PD_LEDGER_UNSENT_BYTES_MAX (128u * 1024 * 1024) /* of outcomes that wait for Redis */
 #define PD_LEDGER_WAITS_MAX 4096 /* executions of others that somebody waits for */
 

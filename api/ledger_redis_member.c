@@ -70,7 +70,7 @@ static void on_collected(void *arg, const struct pd_err *err, const struct pd_re
     pd_ledger_redis_unref(ledger);
 }
 
-/* Nobody is dead because we were away: not before we have heard Redis for a while. */
+/* Nobody is dead because we were away: not before Redis has taken our word for a while. */
 static void collect(struct ledger_redis *ledger)
 {
     bool trusts = pd_time_is_set(ledger->up_since) &&
@@ -161,10 +161,18 @@ static void sync_owned(struct ledger_redis *ledger)
 
 static void join(struct ledger_redis *ledger);
 
+/* Where we were refused (its disk is full), so were the others: their silence says nothing. */
+static void note_answer(struct ledger_redis *ledger, const struct pd_err *err)
+{
+    if (err && pd_time_is_set(ledger->up_since))
+        ledger->up_since = pd_time_now();
+}
+
 static void on_joined(void *arg, const struct pd_err *err, const struct pd_redis_reply *reply)
 {
     struct ledger_redis *ledger = arg;
 
+    note_answer(ledger, err);
     ledger->joining = false;
     if (!err && pd_redis_reply_is(reply, "OK") && !ledger->closing) {
         ledger->joined = true;
@@ -203,6 +211,7 @@ static void on_beat_answered(void *arg, const struct pd_err *err,
 {
     struct ledger_redis *ledger = arg;
 
+    note_answer(ledger, err);
     if (!err && !ledger->closing && ledger->joined) {
         if (strcmp(text_of(reply, 0), "GONE") == 0) {
             be_gone(ledger);

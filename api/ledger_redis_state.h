@@ -49,7 +49,7 @@ struct ledger_redis {
     uv_timer_t beat;
     unsigned beats;
     bool joined, joining;
-    struct pd_time up_since; /* unset while it is not up */
+    struct pd_time up_since; /* that Redis takes our word; unset while it is not up */
     size_t replicas;         /* that live, ourselves included */
 
     bool checked;

@@ -62,7 +62,7 @@ struct pd_replica {
     void *arg;
     uv_timer_t timer;
     bool handle_open, asking;
-    struct pd_time up_at;     /* when Redis was reached last */
+    struct pd_time up_at;     /* when Redis was reached last, or has refused a heartbeat */
     struct name *live, *dead; /* live: by name */
     size_t n_live, n_dead;
     struct total *totals;
@@ -206,6 +206,7 @@ static void on_beaten(void *arg, const struct pd_err *err, const struct pd_redis
     }
     if (err) {
         pd_log(PD_LOG_DEBUG, "replica", "no heartbeat", "err", err->msg, NULL);
+        replica->up_at = pd_time_now(); /* the others' may have been refused likewise */
         return;
     }
     if (reply->type != PD_REDIS_ARRAY || reply->count != 6)
