@@ -68,6 +68,17 @@ static void on_beaten(void *arg, bool changed)
         pd_store_touch(shared->config.store, pool->spec->name);
 }
 
+/* Whatever was missed while Redis was away, or took no writes, is seen in a list; what could not be
+ * created then is wished for anew, without waiting out the pause after failures. */
+static void on_redis_up(void *arg)
+{
+    struct shared *shared = arg;
+    const struct pd_provider_event event = {.type = PD_PROVIDER_UP};
+
+    if (shared->watcher && shared->replica && shared->below_is_up)
+        shared->watcher(shared->watcher_arg, &event);
+}
+
 static void join(struct shared *shared)
 {
     const struct pd_provider_shared_config *config = &shared->config;
@@ -79,6 +90,7 @@ static void join(struct shared *shared)
         .id = shared->base.instance,
         .part = config->part,
         .beaten = on_beaten,
+        .back = on_redis_up,
         .report = pd_shared_report,
         .reports = pd_shared_take_reports,
         .arg = shared,
@@ -122,17 +134,6 @@ static void join(struct shared *shared)
         pd_redis_subscribe(config->redis, shared->wish_channel, &wish_subscriber, shared,
                            &shared->wished, &err) < 0)
         pd_log(PD_LOG_ERROR, "shared", "channels not listened to", "err", err.msg, NULL);
-}
-
-/* Whatever was missed while Redis was away is seen in a list; what could not be
- * created then is wished for anew, without waiting out the pause after failures. */
-static void on_redis_up(void *arg)
-{
-    struct shared *shared = arg;
-    const struct pd_provider_event event = {.type = PD_PROVIDER_UP};
-
-    if (shared->watcher && shared->replica && shared->below_is_up)
-        shared->watcher(shared->watcher_arg, &event);
 }
 
 /* Nobody knows whether what was written is still there when Redis is back. */

@@ -57,11 +57,13 @@ struct pd_replica {
     enum pd_replica_part part;
     struct pd_time led_at; /* when Redis said last that somebody leads */
     void (*beaten)(void *arg, bool changed);
+    void (*back)(void *arg);
     void (*report)(void *arg, struct pd_buf *out);
     void (*reports)(void *arg, const struct pd_redis_reply *reports);
     void *arg;
     uv_timer_t timer;
     bool handle_open, asking;
+    bool refused;             /* Redis would not have the last heartbeat */
     struct pd_time up_at;     /* when Redis was reached last, or has refused a heartbeat */
     struct name *live, *dead; /* live: by name */
     size_t n_live, n_dead;
@@ -207,6 +209,7 @@ static void on_beaten(void *arg, const struct pd_err *err, const struct pd_redis
     if (err) {
         pd_log(PD_LOG_DEBUG, "replica", "no heartbeat", "err", err->msg, NULL);
         replica->up_at = pd_time_now(); /* the others' may have been refused likewise */
+        replica->refused |= reply != NULL;
         return;
     }
     if (reply->type != PD_REDIS_ARRAY || reply->count != 6)
@@ -220,6 +223,10 @@ static void on_beaten(void *arg, const struct pd_err *err, const struct pd_redis
     if (reply->items[5]->type == PD_REDIS_ARRAY)
         replica->reports(replica->arg, reply->items[5]);
     replica->beaten(replica->arg, changed);
+    if (replica->refused) {
+        replica->refused = false;
+        replica->back(replica->arg);
+    }
 }
 
 void pd_replica_beat(struct pd_replica *replica)
@@ -346,6 +353,7 @@ struct pd_replica *pd_replica_open(const struct pd_replica_config *config)
     pd_strcpy(replica->id, sizeof replica->id, config->id);
     replica->part = config->part;
     replica->beaten = config->beaten;
+    replica->back = config->back;
     replica->report = config->report;
     replica->reports = config->reports;
     replica->arg = config->arg;

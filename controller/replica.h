@@ -35,6 +35,8 @@ struct pd_replica_config {
     enum pd_replica_part part;
     void (*beaten)(void *arg, bool changed); /* heard from Redis; who is there or what they own
                                                 differs from before */
+    void (*back)(void *arg);                 /* Redis has taken a heartbeat again after it had
+                                                refused one: it was full, of memory or disk */
     /* What it has, for the others to know: text, PD_REPLICA_REPORT_BYTES_MAX at most. */
     void (*report)(void *arg, struct pd_buf *out);
     /* Everyone's reports, a hash: replica, report. Not all need be alive. */

@@ -77,16 +77,46 @@ void pd_shared_fail_wishes(struct shared *shared, const struct pd_err *err)
         pd_shared_fulfil(wish, err, NULL);
 }
 
+struct writing {
+    struct shared *shared;
+    char id[PD_SANDBOX_ID_MAX];
+};
+
+/* Refused: its disk is full, or its memory. */
+static void on_written(void *arg, const struct pd_err *err, const struct pd_redis_reply *reply)
+{
+    struct writing *writing = arg;
+    struct shared *shared = writing->shared;
+    struct wish *wish = err && reply ? pd_shared_find_wish(shared, writing->id) : NULL;
+    struct pd_err why;
+
+    if (wish) {
+        pd_err_set(&why, PD_UNAVAILABLE, "not wished for: %.200s", err->msg);
+        pd_shared_fulfil(wish, &why, NULL);
+    }
+    free(writing);
+    pd_shared_part_closed(shared);
+}
+
 static int write_wish(struct shared *shared, const char *id, const char *text, struct pd_err *err)
 {
+    struct writing *writing;
     const struct pd_redis_arg set[] = {PD_REDIS_TEXT("HSET"), PD_REDIS_TEXT(shared->wishes_key),
                                        PD_REDIS_TEXT(id), PD_REDIS_TEXT(text)};
     const struct pd_redis_arg tell[] = {PD_REDIS_TEXT("PUBLISH"),
                                         PD_REDIS_TEXT(shared->wish_channel), PD_REDIS_TEXT(id)};
-    int rc = pd_redis_command(shared->config.redis, set, PD_COUNT(set), NULL, NULL, err);
+    int rc;
 
-    return rc < 0 ? rc
-                  : pd_redis_command(shared->config.redis, tell, PD_COUNT(tell), NULL, NULL, err);
+    writing = PD_NEW(struct writing);
+    writing->shared = shared;
+    pd_strcpy(writing->id, sizeof writing->id, id);
+    rc = pd_redis_command(shared->config.redis, set, PD_COUNT(set), on_written, writing, err);
+    if (rc < 0) {
+        free(writing);
+        return rc;
+    }
+    shared->open_parts++;
+    return pd_redis_command(shared->config.redis, tell, PD_COUNT(tell), NULL, NULL, err);
 }
 
 /* Answers may have been missed; wishing twice makes one. */
