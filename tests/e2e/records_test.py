@@ -4,14 +4,13 @@ and goes; and the checker of histories itself."""
 import os
 import random
 import re
-import subprocess
-import tempfile
 import threading
 import time
 import unittest
 
 from executions_test import done, get, post
 from lib import postgres
+from lib.full_disk import Disk
 from lib.cluster import Cluster
 from lib.history import Told, check
 from lib.service import Service, is_sanitized, short_form, wait_for
@@ -160,25 +159,15 @@ class Histories(unittest.TestCase):
 
     def test_full_state_folder(self):
         """Nothing is acknowledged that was not written; plain runs go on; it recovers."""
-        mount = tempfile.mkdtemp(prefix="pd-full-")
-        if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m,mode=700",
-                                               "tmpfs", mount], capture_output=True).returncode:
-            os.rmdir(mount)
-            self.skipTest("no tmpfs may be mounted here")
-        try:
+        with Disk(6) as disk:
             service = Service(config=short_form(2, 2))
-            service.state_dir = mount + "/state"
+            service.state_dir = disk.path + "/state"
             with service:
                 service.hello()
                 accepted = [post(service, {"code": "print(%d)" % i}).json["id"] for i in range(5)]
                 for id in accepted:
                     done(service, id)
-                filler = open(mount + "/filler", "wb", buffering=0)
-                try:
-                    while True:
-                        filler.write(b"x" * 4096)
-                except OSError:
-                    pass
+                disk.fill()
                 refused = 0
                 for i in range(40):
                     answer = post(service, {"code": "print(%d) #%s" % (i, "x" * 20000)})
@@ -194,16 +183,11 @@ class Histories(unittest.TestCase):
                 health = service.request("GET", "/health")
                 self.assertEqual(health.status, 503, health)
                 self.assertIn("nothing is accepted for later", health.json["detail"])
-                filler.truncate(0)
-                filler.close()
-                os.unlink(mount + "/filler")
+                disk.free()
                 wait_for(lambda: service.request("GET", "/health").status == 200)  # by itself
                 accepted.append(post(service, {"code": "print(1)"}).json["id"])
                 for id in accepted:
                     self.assertEqual(done(service, id)["cause"], "exited")
-        finally:
-            subprocess.run(["umount", "-l", mount])
-            os.rmdir(mount)
 
 
 @unittest.skipUnless(postgres.tools(), "PostgreSQL is not installed")

@@ -1,31 +1,30 @@
-"""Histories of three replicas under kill -9 and outages, and the checker of them.
+"""Histories of three replicas under kill -9, outages and full disks, and the checker of them.
 
 A long one:  PADDOCK_RUNS=5000 tests/e2e/run.py --file replica_history_test   (PADDOCK_SEED=n)
-It also stops PostgreSQL for seconds at a time."""
+It also stops PostgreSQL for seconds at a time, and fills the disk of each part."""
 
 import collections
-import json
+import contextlib
+import faulthandler
 import os
 import random
-import re
-import threading
+import subprocess
 import time
 import unittest
 
 from lib import postgres
-from lib.cluster import Cluster
+from lib.cluster import AOF, Cluster
+from lib.full_disk import Disk
+from lib.redis import Redis
 from lib.replica_history import Line, Row, Told, check
+from lib.replica_world import Traffic, World, kept_of, lines_of, rows_of, shipped_of
 from lib.service import is_sanitized, manifest, wait_for
-from records_test import everything, post, settled
+from records_test import settled
 
-PROGRAM = """import json, time
-begin = time.monotonic_ns()
-%s
-print(json.dumps(["%s", begin, time.monotonic_ns()]))
-"""
-
-
-UNDER_WAY = 4  # executions of one client at once
+LONG = "PADDOCK_RUNS" in os.environ
+STATE_MIB, REDIS_MIB, POSTGRES_MIB = 64, 64, 256
+if LONG:
+    STATE_MIB, REDIS_MIB, POSTGRES_MIB = 256, 1024, 512
 
 
 class Planted(unittest.TestCase):
@@ -40,7 +39,10 @@ class Planted(unittest.TestCase):
             lines=[Line("r1", 0, "sent", "a", "s1"), Line("r1", 0, "over", "a", "s1"),
                    Line("r1", 0, "sent", "b", "s1"), Line("r1", 0, "over", "b", "s1"),
                    Line("r2", 0, "sent", "c", "s2")],
-            engine={"s1": "r1"}, redis={"s1": "r1"}, pools=1, live={"r1", "r2"})
+            engine={"s1": "r1"}, redis={"s1": "r1"}, pools=1, live={"r1", "r2"},
+            kept={"r1": [("a", "done", "exited"), ("b", "done", "exited")],
+                  "r2": [("c", "done", "lost"), ("a", "done", "exited")]},
+            shipped=[("a", "exited"), ("b", "exited"), ("c", "lost")])
 
     def verdict(self, **changes):
         return " | ".join(check(**dict(self.story, **changes)))
@@ -98,207 +100,203 @@ class Planted(unittest.TestCase):
         rows = [self.story["rows"][0]._replace(sandbox="s7")] + self.story["rows"][1:]
         self.assertIn("elsewhere: a", self.verdict(rows=rows))
 
+    def test_planted_copies(self):
+        """What a full disk could do: a row that reached Redis and no records, or other ones."""
+        kept = self.story["kept"]
+        verdict = self.verdict(kept={"r1": kept["r1"], "r2": []})
+        self.assertIn("no replica's records have c", verdict)
+        verdict = self.verdict(kept=dict(kept, r1=[("a", "done", "lost")] + kept["r1"][1:]))
+        self.assertIn("two outcomes: a is ('done', 'exited') in Redis", verdict)
+        verdict = self.verdict(kept=dict(kept, r1=kept["r1"] + [("x", "done", "exited")]))
+        self.assertIn("r1 has x, which nobody knows", verdict)
 
-class Traffic:
-    """Clients, each of one replica, who post, repeat what was not acknowledged under the same
-    key to the same replica, and remember. They end after `total` at least, when `enough` is
-    set, or after ten times as many."""
-
-    def __init__(self, replicas, total, seed, each=2):
-        self.told, self.errors, self.begun = [], [], 0
-        self.total, self.enough = total, False
-        self.lock = threading.Lock()
-        self.threads = [threading.Thread(target=self.client, args=(r, i * each + j, seed))
-                        for i, r in enumerate(replicas) for j in range(each)]
-        for thread in self.threads:
-            thread.start()
-
-    def client(self, replica, number, seed):
-        rng = random.Random(seed * 1000 + number)
-        mine = collections.deque()
-        for count in range(1 << 30):
-            with self.lock:
-                if self.errors or (self.enough and self.begun >= self.total) or \
-                        self.begun >= 10 * self.total:
-                    return
-                self.begun += 1
-            marker, safe = "m%d-%d" % (number, count), rng.random() < 0.3
-            work = "time.sleep(%.3f)" % rng.choice((0, 0, 0, 0.01, 0.1, 0.5))
-            id = self.tell(replica, {"code": PROGRAM % (work, marker), "retry_safe": safe},
-                           marker, safe)
-            if not id:
-                return
-            mine.append(id)
-            if len(mine) > UNDER_WAY:
-                self.await_end(replica, mine.popleft())
-
-    @staticmethod
-    def await_end(replica, id):
-        """So that the line does not grow without end; what became of it is judged later."""
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            try:
-                if replica.request("GET", "/executions/" + id).json.get("status") == "done":
-                    return
-            except Exception:
-                pass  # killed meanwhile
-            time.sleep(0.05)
-
-    def tell(self, replica, body, marker, safe):
-        deadline, last = time.monotonic() + 180, None
-        while time.monotonic() < deadline:
-            try:
-                answer = post(replica, body, Idempotency_Key=marker)
-                if answer.status == 202:
-                    with self.lock:
-                        self.told.append(Told(answer.json["id"], marker, safe))
-                    return answer.json["id"]
-                if answer.status not in (404, 429, 503):
-                    self.errors.append(answer)
-                    return None
-                last = answer
-            except Exception as error:  # it was killed in the middle of whatever it was doing
-                last = error
-            time.sleep(0.05)
-        self.errors.append("no acknowledgement of %s: %r" % (marker, last))
-        return None
-
-    def join(self):
-        self.enough = True
-        for thread in self.threads:
-            thread.join()
-        assert not self.errors, self.errors[:3]
+    def test_planted_rows_of_postgres(self):
+        shipped = self.story["shipped"]
+        self.assertIn("PostgreSQL does not have a", self.verdict(shipped=shipped[1:]))
+        self.assertIn("PostgreSQL has 4 rows of 3", self.verdict(shipped=shipped + shipped[:1]))
+        self.assertIn("PostgreSQL has x", self.verdict(shipped=shipped + [("x", "exited")]))
+        self.assertIn("c is lost in Redis and exited in PostgreSQL",
+                      self.verdict(shipped=shipped[:2] + [("c", "exited")]))
+        self.assertEqual(self.verdict(shipped=None), "")
 
 
-def rows_of(replicas):
-    rows = []
-    for replica in replicas:
-        for item in everything(replica):
-            marker = begin = end = sandbox = None
-            if item.get("cause") == "exited":
-                full = replica.request("GET", "/executions/" + item["id"]).json
-                sandbox = full.get("sandbox") or item.get("sandbox")
-                marker, begin, end = json.loads(full["result"]["output"])
-            rows.append(Row(item["id"], item["status"], item.get("cause"), marker, sandbox,
-                            begin, end))
-    return rows
+class SmallDisks(Cluster):
+    """Replicas whose state folders are each on a small disk, and a Redis on one."""
+
+    def __init__(self, count, config, fsync="everysec", **more):
+        self.disks, self.redis_disk = {}, Disk(REDIS_MIB)
+        super().__init__(count, config, redis=Redis(
+            "--appendonly", "yes", "--appendfsync", fsync, folder=self.redis_disk.path), **more)
+
+    def prepare(self, service):
+        self.disks[service] = Disk(STATE_MIB)
+        service.state_dir = self.disks[service].path + "/state"
+
+    def sweep(self):
+        super().sweep()
+        for disk in [*self.disks.values(), self.redis_disk]:
+            disk.close()
+
+    def takes_writes(self):
+        """Redis to take writes"""
+        return self.redis.cli("SET", "paddock-test", "x", check=False) == "OK"
+
+    def refuses_writes(self):
+        """Redis to refuse writes"""
+        # appendfsync always: it ends by itself, since it cannot take back what it did.
+        return self.redis.process.poll() is not None or "MISCONF" in self.redis.cli(
+            "SET", "paddock-test", "x", check=False)
+
+    def fill_redis(self, while_full):
+        self.redis_disk.fill()
+        wait_for(self.refuses_writes)
+        while_full()
+        self.redis_disk.free()
+        if self.redis.process.poll() is not None:
+            self.redis.start()
+        wait_for(self.takes_writes)
+
+    def fill_state(self, services, while_full):
+        for service in services:
+            self.disks[service].fill()
+        while_full()
+        for service in services:
+            self.disks[service].free()
 
 
-def lines_of(replicas):
-    lines = []
-    for replica in replicas:
-        life = 0
-        for line in replica.log().splitlines():
-            if "msg=serving " in line:
-                life += 1
-            found = re.search(r'msg="run (sent|over)" run=(\S+) id=(\S+)', line)
-            if found:
-                lines.append(Line(replica.instance, life, *found.groups()))
-    return lines
+def fill_postgres(server, disk, while_full):
+    disk.fill()
+    while_full()
+    disk.free()
 
-
-def counted(replicas):
-    """Sandboxes by what every replica says that it has itself."""
-    names = set()
-    for replica in replicas:
-        answer = replica.request("GET", "/apis/paddock.dev/v1/namespaces/default/sandboxes")
-        if answer.status != 200:
-            return -1
-        names |= {item["metadata"]["name"] for item in answer.json["items"]
-                  if item["status"].get("phase") != "Dead"}
-    return len(names)
-
-
-class World:
-    """What the engine, Redis and the replicas have, once they agree; else as it is."""
-
-    def __init__(self, cluster):
-        self.cluster = cluster
-
-    def look(self):
-        cluster = self.cluster
-        engine = {}
-        for instance in cluster.instances:
-            for container in cluster.replicas[0].engine.containers(instance):
-                name = container["Labels"].get("paddock.dev/sandbox")
-                if name:
-                    engine[name] = instance
-        words = cluster.redis.cli("--raw", "HGETALL", cluster.key("sandboxes")).split("\n")
-        redis = {words[i]: words[i + 1].split()[0] for i in range(0, len(words) - 1, 2)}
-        return dict(engine=engine, redis=redis, pools=counted(cluster.replicas),
-                    live={r.instance for r in cluster.replicas})
-
-    def settle(self, timeout):
-        end = time.monotonic() + timeout
-        while True:
-            seen = self.look()
-            if (seen["engine"] == seen["redis"] and len(seen["engine"]) == seen["pools"]) or \
-                    time.monotonic() > end:
-                return seen
-            time.sleep(0.3)
+    def answers():
+        """PostgreSQL"""
+        if server.process.poll() is not None:  # its log could not be written: it ends
+            server.start()
+        with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
+            return server.query("SELECT 1")
+    wait_for(answers, 60)
 
 
 class Histories(unittest.TestCase):
-    def trouble(self, what, cluster, rng, postgres_server):
+    def restart(self, cluster, rng, what="any"):
+        victim = cluster.leader() if what == "leader" else None
+        victim = victim or rng.choice(cluster.replicas)
+        victim.kill9()
+        # Now and then for so long that it is taken for dead, and collected.
+        time.sleep(rng.choice((0, 0.2, 1, 1, 7.5) if LONG else (0, 0.2, 1)))
+        return victim
+
+    def while_full(self, cluster, rng):
+        """Some seconds of a full disk, with a replica killed in them or not."""
+        victim = self.restart(cluster, rng) if rng.random() < 0.5 else None
+        time.sleep(rng.choice((0.5, 2, 9)))
+        return victim
+
+    def trouble(self, what, cluster, rng, server, server_disk):
         """One of what may happen, and its end."""
+        victim = []
+
+        def full():
+            victim.append(self.while_full(cluster, rng))
         if what == "redis":
             cluster.redis.kill9()
             time.sleep(rng.uniform(0.1, 1.5))
             cluster.redis.start()
         elif what == "postgres":
-            postgres_server.stop()
+            server.stop()
             time.sleep(rng.uniform(0.5, 4))
-            postgres_server.start()
+            server.start()
+        elif what == "full redis":
+            cluster.fill_redis(full)
+        elif what == "full state":
+            cluster.fill_state([rng.choice(cluster.replicas)], full)
+        elif what == "full postgres":
+            fill_postgres(server, server_disk, full)
         else:
-            victim = cluster.leader() if what == "leader" else None
-            victim = victim or rng.choice(cluster.replicas)
-            victim.kill9()
-            # Now and then for so long that it is taken for dead, and collected.
-            time.sleep(rng.choice((0, 0.2, 1, 1, 7.5) if self.is_long else (0, 0.2, 1)))
-            victim.start()
+            victim.append(self.restart(cluster, rng, what))
+        for replica in filter(None, victim):
+            replica.start()
 
-    def history(self, cluster, total, troubles, seed, postgres_server=None):
-        rng = random.Random(seed)
-        cluster.wait_leader()
-        traffic = Traffic(cluster.replicas, total, seed)
-        kinds = ["leader", "any", "redis"] + ["postgres"] * bool(postgres_server)
-        happened = [kinds[i % len(kinds)] for i in range(troubles)]
-        rng.shuffle(happened)
-        for what in happened:
-            time.sleep(rng.uniform(0.3, 1.5))
-            if not traffic.errors:
-                self.trouble(what, cluster, rng, postgres_server)
+    def judge(self, cluster, traffic, total, what, server=None):
         traffic.join()
         cluster.wait_leader()
         for replica in cluster.replicas:
             settled(replica, 240)
         world = World(cluster).settle(120)
         rows, lines = rows_of(cluster.replicas), lines_of(cluster.replicas)
-        wrong = check(traffic.told, rows, lines, **world)
-        self.assertEqual(wrong[:10], [], "%d wrong; seed %d" % (len(wrong), seed))
+        kept = kept_of(cluster.replicas)
+        shipped = shipped_of(server, len(traffic.told)) if server else None
+        wrong = check(traffic.told, rows, lines, kept=kept, shipped=shipped, **world)
+        self.assertEqual(wrong[:10], [], "%d wrong" % len(wrong))
         causes = collections.Counter(row.cause for row in {row.id: row for row in rows}.values())
         print("     %d executions, %d sent, %d sandboxes; %s; %s" % (
             len(traffic.told), sum(line.what == "sent" for line in lines),
             len({line.sandbox for line in lines}),
-            ", ".join("%d %s" % (n, w) for w, n in sorted(causes.items())),
-            ", ".join("%d x %s" % (happened.count(w), w) for w in sorted(set(happened)))))
+            ", ".join("%d %s" % (n, w) for w, n in sorted(causes.items())), what))
         self.assertGreater(causes["exited"], total // 2)
+        return causes
+
+    def history(self, cluster, total, happens, seed, server=None, server_disk=None):
+        rng = random.Random(seed)
+        cluster.wait_leader()
+        traffic = Traffic(cluster.replicas, total, seed)
+        try:
+            rng.shuffle(happens)
+            for what in happens:
+                time.sleep(rng.uniform(0.3, 1.5))
+                if not traffic.errors:
+                    self.trouble(what, cluster, rng, server, server_disk)
+        except BaseException:
+            traffic.give_up()
+            raise
+        self.judge(cluster, traffic, total, ", ".join(
+            "%d x %s" % (n, w) for w, n in sorted(collections.Counter(happens).items())), server)
+
+    @staticmethod
+    def begin(total):
+        """(its seed, how many executions)"""
+        seed = int(os.environ.get("PADDOCK_SEED") or random.randrange(1 << 31))
+        total = int(os.environ.get("PADDOCK_RUNS") or total)
+        print("     seed %d, %d executions" % (seed, total))
+        if LONG:  # not stuck after minutes
+            faulthandler.dump_traceback_later(600 + 2 * total, exit=True)
+        return seed, total
+
+    config = manifest("default", minSize=3, maxSize=6, recycle="{afterRuns: 40}")
 
     def test_a_history_of_three_replicas(self):
-        seed = int(os.environ.get("PADDOCK_SEED") or random.randrange(1 << 31))
-        total = int(os.environ.get("PADDOCK_RUNS") or (40 if is_sanitized() else 120))
-        self.is_long = "PADDOCK_RUNS" in os.environ
-        print("     seed %d, %d executions" % (seed, total))
-        config = manifest("default", minSize=3, maxSize=6, recycle="{afterRuns: 40}")
-        server = postgres.Postgres(tcp=True).start() if self.is_long else None
-        try:
-            cluster = Cluster(3, config, args=("--log-level", "debug"),
-                              env={"DATABASE_URL": server.url} if server else {})
-            with cluster:
-                self.history(cluster, total, total // 40 if self.is_long else 3, seed, server)
-        finally:
-            if server:
-                server.__exit__()
+        seed, total = self.begin(40 if is_sanitized() else 120)
+        if LONG:
+            self.long_history(seed, total)
+            return
+        with Cluster(3, self.config, args=("--log-level", "debug")) as cluster:
+            self.history(cluster, total, ["leader", "any", "redis"], seed)
+
+    def long_history(self, seed, total):
+        kinds = ["leader", "any", "redis", "postgres", "full state", "full redis", "full postgres"]
+        with Disk(POSTGRES_MIB) as disk, postgres.Postgres(tcp=True, folder=disk.path) as server:
+            fsync = "everysec" if seed % 2 else "always"
+            with SmallDisks(3, self.config, fsync, args=("--log-level", "debug"),
+                            env={"DATABASE_URL": server.url}) as cluster:
+                happens = [kinds[i % len(kinds)] for i in range(max(len(kinds), total // 40))]
+                self.history(cluster, total, happens, seed, server, disk)
+
+    def test_full_disks(self):
+        """Nobody is killed, so nothing may be lost: not even by replicas that were not heard
+        for as long as the dead are not."""
+        seed, total = self.begin(30 if is_sanitized() else 60)
+        with SmallDisks(3, self.config, args=("--log-level", "debug")) as cluster:
+            cluster.wait_leader()
+            traffic = Traffic(cluster.replicas, total, seed)
+            try:
+                cluster.fill_state(cluster.replicas, lambda: time.sleep(2))
+                cluster.fill_redis(lambda: time.sleep(9))
+            except BaseException:
+                traffic.give_up()
+                raise
+            causes = self.judge(cluster, traffic, total, "each disk full")
+            self.assertEqual(set(causes), {"exited"})
 
 
 if __name__ == "__main__":

@@ -9,12 +9,18 @@ from lib.service import Service, wait_for
 AOF = ("--appendonly", "yes", "--appendfsync", "everysec")
 
 
+def last_of(service):
+    """The end of its log, without the requests that were answered."""
+    lines = [line for line in service.log().splitlines() if "comp=http msg=answered" not in line]
+    return "\n".join(lines)[-6000:]
+
+
 class Cluster:
     """A Redis and so many replicas; at the end nothing of any of them is left."""
 
-    def __init__(self, count, config, args=(), env=None):
+    def __init__(self, count, config, args=(), env=None, redis=None):
         self.args, self.env = args, env or {}
-        self.redis = Redis(*AOF)
+        self.redis = redis or Redis(*AOF)
         self.config = config
         self.replicas = []
         self.count = count
@@ -32,20 +38,25 @@ class Cluster:
 
     def add(self, what="serve", config=None, pools=None):
         service = Service(config or self.config, pools, args=self.args, what=what,
-                          env=dict(self.env, REDIS_URL=self.redis.url)).start()
+                          env=dict(self.env, REDIS_URL=self.redis.url))
+        self.prepare(service)
+        service.start()
         self.replicas.append(service)
         self.instances.add(service.instance)
         return service
 
+    def prepare(self, service):
+        """Before its first start; for those who have more to say about it."""
+
     def __exit__(self, kind, value, trace):
         if kind is not None:
             for service in self.replicas:
-                print("---- the log of %s ----\n%s" % (service.instance, service.log()[-4000:]))
+                print("---- the log of %s ----\n%s" % (service.instance, last_of(service)))
         problems, logs = [], []
         for service in self.replicas:  # all of them, whatever becomes of one
             try:
                 service.stop()
-                logs.append(service.log()[-4000:])
+                logs.append(last_of(service))
                 service.close()
             except AssertionError as problem:
                 problems.append(str(problem))

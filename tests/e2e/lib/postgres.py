@@ -48,9 +48,9 @@ class Postgres:
     host name to certify) also on a port of 127.0.0.1, by TLS and password alone; with
     `tcp` there without either."""
 
-    def __init__(self, tls=None, tcp=False):
+    def __init__(self, tls=None, tcp=False, folder="/tmp"):
         self.tls, self.port = None, free_port() if tcp else None
-        self.dir = tempfile.mkdtemp(prefix="pd-pg-", dir="/tmp")
+        self.dir = tempfile.mkdtemp(prefix="pd-pg-", dir=folder)
         self.data = self.dir + "/data"
         self.user = pwd.getpwnam("postgres") if os.getuid() == 0 else None
         if self.user:

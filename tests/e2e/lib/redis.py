@@ -17,10 +17,10 @@ def free_port():
 
 
 class Redis:
-    def __init__(self, *settings, password=None):
+    def __init__(self, *settings, password=None, folder=None):
         if not shutil.which("redis-server"):
             raise unittest.SkipTest("redis-server is not installed")
-        self.dir = tempfile.mkdtemp(prefix="paddock-redis-")
+        self.dir = tempfile.mkdtemp(prefix="paddock-redis-", dir=folder)
         self.port = free_port()
         self.settings = list(settings)
         self.password = password

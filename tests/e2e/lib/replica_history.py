@@ -1,6 +1,6 @@
 """Checks the history of several replicas: what clients were told, what the records of
-every replica say, what every replica's log says it sent into which sandbox, what the
-programs themselves saw, and what the engine has must be one story. Pure:
+every replica and PostgreSQL say, what every replica's log says it sent into which sandbox,
+what the programs themselves saw, and what the engine has must be one story. Pure:
 replica_history_test.py plants faults to prove it."""
 
 import collections
@@ -90,11 +90,38 @@ def _leaks(engine, redis, pools, live):
     return wrong
 
 
-def check(told, rows, lines, engine, redis, pools, live):
-    """What is wrong, as sentences. lines: of each replica in the order of its log."""
+def _copies(rows, kept, shipped):
+    """What is done is in the records of one replica at least, the same in all that have it,
+    and in PostgreSQL once."""
+    wrong, ends, held = [], {row.id: (row.status, row.cause) for row in rows}, set()
+    for instance, copies in kept.items():
+        for id, status, cause in copies:
+            held.add(id)
+            if id not in ends:
+                wrong.append("%s has %s, which nobody knows" % (instance, id))
+            elif (status, cause) != ends[id]:
+                wrong.append("two outcomes: %s is %s in Redis and %s with %s"
+                             % (id, ends[id], (status, cause), instance))
+    wrong += ["no replica's records have " + id for id in ends if id not in held]
+    if shipped is None:
+        return wrong
+    there = dict(shipped)
+    if len(there) != len(shipped):
+        wrong.append("PostgreSQL has %d rows of %d executions" % (len(shipped), len(there)))
+    wrong += ["PostgreSQL does not have " + id for id in ends if id not in there]
+    wrong += ["PostgreSQL has %s, which nobody knows" % id for id in there if id not in ends]
+    wrong += ["two outcomes: %s is %s in Redis and %s in PostgreSQL" % (id, ends[id][1], cause)
+              for id, cause in there.items() if id in ends and ends[id][1] != cause]
+    return wrong
+
+
+def check(told, rows, lines, engine, redis, pools, live, kept, shipped=None):
+    """What is wrong, as sentences. lines: of each replica in the order of its log. kept:
+    {instance: (id, status, cause) of its records}. shipped: (id, cause) of PostgreSQL's
+    rows, or None."""
     sent = collections.defaultdict(list)
     for line in lines:
         if line.what == "sent":
             sent[line.run].append(line.sandbox)
     return (_outcomes(told, rows, sent) + _owners(lines) + _overlaps(rows) +
-            _leaks(engine, redis, pools, live))
+            _copies(rows, kept, shipped) + _leaks(engine, redis, pools, live))
