@@ -1,5 +1,7 @@
 #include "api/chunks.h"
 
+#include "common/hex.h"
+
 #define SIZE_DIGITS_MAX 12
 
 void pd_chunks_init(struct pd_chunks *chunks)
@@ -12,20 +14,9 @@ bool pd_chunks_done(const struct pd_chunks *chunks)
     return chunks->state == PD_CHUNKS_DONE;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 static int feed_size(struct pd_chunks *chunks, char c)
 {
-    int value = hex_value(c);
+    int value = pd_hex_digit(c);
 
     if (value >= 0) {
         chunks->left = chunks->left * 16 + (uint64_t)value;

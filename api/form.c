@@ -2,16 +2,7 @@
 
 #include <string.h>
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
+#include "common/hex.h"
 
 /* The byte at *at, which is moved past it; negative when it cannot be had. */
 static int next_byte(const char *text, size_t len, size_t *at)
@@ -25,8 +16,8 @@ static int next_byte(const char *text, size_t len, size_t *at)
         return c ? (unsigned char)c : -1;
     if (len - *at < 2)
         return -1;
-    high = hex_digit(text[*at]);
-    low = hex_digit(text[*at + 1]);
+    high = pd_hex_digit(text[*at]);
+    low = pd_hex_digit(text[*at + 1]);
     *at += 2;
     return high < 0 || low < 0 || (high == 0 && low == 0) ? -1 : high << 4 | low;
 }

@@ -3,6 +3,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/hex.h"
+
 #define LENGTH_DIGITS_MAX 18 /* fits a uint64_t with room to add */
 
 enum { OK = 0 };
@@ -22,17 +24,6 @@ static bool is_token_char(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
            (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
-}
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
 }
 
 /* ---- where a head ends ---- */
@@ -105,8 +96,8 @@ static int take_decoded(struct cursor *in)
 
     if (c != '%')
         return c;
-    high = in->at + 1 < in->end ? hex_value(in->at[0]) : -1;
-    low = high >= 0 ? hex_value(in->at[1]) : -1;
+    high = in->at + 1 < in->end ? pd_hex_digit(in->at[0]) : -1;
+    low = high >= 0 ? pd_hex_digit(in->at[1]) : -1;
     if (low < 0 || high * 16 + low == 0)
         return -1;
     in->at += 2;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "common/hex.h"
 #include "common/mem.h"
 
 #define HOST_BYTES_MAX 255
@@ -47,17 +48,6 @@ static bool take_until_last(struct span *rest, char c, struct span *ret_before)
     return true;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* %XX decoded into `out`, which has room for as many bytes as came; their
  * number, or -1. A NUL is no part of a name. */
 static ssize_t decode(struct span from, char *out)
@@ -67,8 +57,8 @@ static ssize_t decode(struct span from, char *out)
     for (size_t i = 0; i < from.len; i++) {
         int c = (unsigned char)from.at[i];
         if (c == '%') {
-            int high = i + 2 < from.len ? hex_digit(from.at[i + 1]) : -1;
-            int low = i + 2 < from.len ? hex_digit(from.at[i + 2]) : -1;
+            int high = i + 2 < from.len ? pd_hex_digit(from.at[i + 1]) : -1;
+            int low = i + 2 < from.len ? pd_hex_digit(from.at[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return -1;
             c = high * 16 + low;

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "common/buf.h"
+#include "common/hex.h"
 #include "common/mem.h"
 
 #define HASH_BYTES 32
@@ -60,22 +61,14 @@ static int encode(struct pd_buf *out, const char *text, size_t len, const char *
     return 0;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)tolower((unsigned char)c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* In place; what is no escape stays as it is. Returns the length. */
 static size_t decode(char *text)
 {
     char *to = text;
 
     for (const char *from = text; *from; from++) {
-        if (*from == '%' && hex_digit(from[1]) >= 0 && hex_digit(from[2]) >= 0) {
-            *to++ = (char)(hex_digit(from[1]) * 16 + hex_digit(from[2]));
+        if (*from == '%' && pd_hex_digit(from[1]) >= 0 && pd_hex_digit(from[2]) >= 0) {
+            *to++ = (char)(pd_hex_digit(from[1]) * 16 + pd_hex_digit(from[2]));
             from += 2;
         } else {
             *to++ = *from;
