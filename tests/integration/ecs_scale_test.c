@@ -15,11 +15,11 @@
 #include "common/json.h"
 #include "common/mem.h"
 #include "common/time.h"
-#include "common/yaml.h"
 #include "controller/ecs_reply.h"
 #include "controller/provider_ecs.h"
 #include "tests/lib/http_peer.h"
 #include "tests/lib/loop_until.h"
+#include "tests/lib/manifest.h"
 
 #define TASKS 2000
 #define FACTOR 20
@@ -124,22 +124,9 @@ static void on_request(void *arg, struct pd_peer_connection *connection, const c
     }
 }
 
-static struct pd_pool_spec *spec_new(void)
-{
-    static const char text[] =
-        "apiVersion: paddock.dev/v1\nkind: SandboxPool\nmetadata: {name: p}\n"
-        "spec: {provider: ecs, image: i, maxSize: 10000}\n";
-    struct pd_problems problems = {0};
-    struct pd_pool_spec *spec = NULL;
-    struct pd_schema *schema = NULL;
-    pd_autonode struct pd_node *document = NULL;
-
-    assert_int_equal(pd_pool_schema_new(&schema, NULL), 0);
-    assert_int_equal(pd_yaml_parse(text, strlen(text), &document, NULL), 0);
-    assert_int_equal(pd_pool_spec_parse(schema, document, PD_PROVIDER_ECS, &spec, &problems), 0);
-    pd_schema_free(schema);
-    return spec;
-}
+static const char manifest[] =
+    "apiVersion: paddock.dev/v1\nkind: SandboxPool\nmetadata: {name: p}\n"
+    "spec: {provider: ecs, image: i, maxSize: 10000}\n";
 
 static void on_ready(void *arg, const struct pd_err *err)
 {
@@ -191,7 +178,7 @@ static void set_up(struct env *env)
     setenv("AWS_REGION", "eu-west-1", 1);
     setenv("AWS_ACCESS_KEY_ID", "AK", 1);
     setenv("AWS_SECRET_ACCESS_KEY", "s", 1);
-    env->spec = spec_new();
+    env->spec = pd_test_pool(manifest, PD_PROVIDER_ECS);
     assert_int_equal(pd_provider_ecs_new(&env->loop, &config, &env->provider, NULL), 0);
 }
 

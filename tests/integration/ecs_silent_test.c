@@ -16,11 +16,11 @@
 #include <unistd.h>
 
 #include "common/mem.h"
-#include "common/yaml.h"
 #include "controller/ecs_link.h"
 #include "controller/provider_ecs.h"
 #include "tests/lib/http_peer.h"
 #include "tests/lib/loop_until.h"
+#include "tests/lib/manifest.h"
 
 #define FACTOR 20
 #define TIMEOUT_MS 60000
@@ -52,7 +52,8 @@ static void listen_silently(struct env *env, bool full)
     assert_int_equal(bind(env->listener, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(listen(env->listener, full ? 0 : 64), 0);
     for (int i = 0; i < CLIENTS; i++) {
-        env->clients[i] = full ? socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) : -1;
+        env->clients[i] =
+            full ? socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) : -1;
         if (full)
             (void)!connect(env->clients[i], (struct sockaddr *)&address, sizeof address);
     }
@@ -69,11 +70,12 @@ static void say(struct pd_peer_connection *connection, const char *body)
 static void on_request(void *arg, struct pd_peer_connection *connection, const char *request)
 {
     struct env *env = arg;
-    pd_autofree char *tasks = pd_asprintf(
-        "{\"failures\":[],\"tasks\":[{\"taskArn\":\"" ARN "\",\"lastStatus\":\"RUNNING\","
-        "\"desiredStatus\":\"RUNNING\",\"containers\":[{\"networkInterfaces\":"
-        "[{\"privateIpv4Address\":\"%s\"}]}]}]}",
-        env->address);
+    pd_autofree char *tasks =
+        pd_asprintf("{\"failures\":[],\"tasks\":[{\"taskArn\":\"" ARN
+                    "\",\"lastStatus\":\"RUNNING\","
+                    "\"desiredStatus\":\"RUNNING\",\"containers\":[{\"networkInterfaces\":"
+                    "[{\"privateIpv4Address\":\"%s\"}]}]}]}",
+                    env->address);
 
     if (strstr(request, ".RunTask") || strstr(request, ".DescribeTasks"))
         say(connection, tasks);
@@ -84,22 +86,9 @@ static void on_request(void *arg, struct pd_peer_connection *connection, const c
             "{\"taskDefinition\":{\"taskDefinitionArn\":\"d:1\",\"status\":\"ACTIVE\"}}");
 }
 
-static struct pd_pool_spec *spec_new(void)
-{
-    static const char text[] =
-        "apiVersion: paddock.dev/v1\nkind: SandboxPool\nmetadata: {name: p}\n"
-        "spec: {provider: ecs, image: i}\n";
-    struct pd_problems problems = {0};
-    struct pd_pool_spec *spec = NULL;
-    struct pd_schema *schema = NULL;
-    pd_autonode struct pd_node *document = NULL;
-
-    assert_int_equal(pd_pool_schema_new(&schema, NULL), 0);
-    assert_int_equal(pd_yaml_parse(text, strlen(text), &document, NULL), 0);
-    assert_int_equal(pd_pool_spec_parse(schema, document, PD_PROVIDER_ECS, &spec, &problems), 0);
-    pd_schema_free(schema);
-    return spec;
-}
+static const char manifest[] =
+    "apiVersion: paddock.dev/v1\nkind: SandboxPool\nmetadata: {name: p}\n"
+    "spec: {provider: ecs, image: i}\n";
 
 static void on_ready(void *arg, const struct pd_err *err)
 {
@@ -151,7 +140,7 @@ static void begin(struct env *env, bool full)
     setenv("AWS_REGION", "eu-west-1", 1);
     setenv("AWS_ACCESS_KEY_ID", "AK", 1);
     setenv("AWS_SECRET_ACCESS_KEY", "s", 1);
-    env->spec = spec_new();
+    env->spec = pd_test_pool(manifest, PD_PROVIDER_ECS);
     assert_int_equal(pd_provider_ecs_new(&env->loop, &config, &env->provider, NULL), 0);
     provider = env->provider;
     assert_int_equal(provider->ops->ensure_ready(provider, env->spec, on_ready, env, NULL), 0);

@@ -19,8 +19,8 @@
 #include "common/asset.h"
 #include "common/json.h"
 #include "common/mem.h"
-#include "common/yaml.h"
 #include "tests/lib/fake_link.h"
+#include "tests/lib/manifest.h"
 
 #define KEY "test-key-of-this-run"
 #define SANDBOXES 4
@@ -126,28 +126,6 @@ static inline bool is_healthy(void *arg, const char **ret_sentence)
     return atomic_load(&rig->healthy);
 }
 
-static inline void put_pools(struct rig *rig)
-{
-    struct pd_schema *schema = NULL;
-    struct pd_node *list = NULL;
-    struct pd_err err = {.msg = ""};
-
-    assert_int_equal(pd_pool_schema_new(&schema, &err), 0);
-    assert_int_equal(pd_yaml_parse_all(pools_text, strlen(pools_text), &list, &err), 0);
-    for (size_t i = 0; i < pd_node_count(list); i++) {
-        struct pd_problems problems = {.count = 0};
-        struct pd_pool_spec *spec = NULL;
-        int rc =
-            pd_pool_spec_parse(schema, list->list.items[i], PD_PROVIDER_DOCKER, &spec, &problems);
-        if (rc < 0)
-            fail_msg("pool: %s: %s", problems.items[0].path, problems.items[0].text);
-        assert_int_equal(pd_store_pool_put(rig->store, spec, "test", &err), 0);
-        pd_pool_spec_unref(spec);
-    }
-    pd_node_free(list);
-    pd_schema_free(schema);
-}
-
 static inline void put_sandboxes(struct rig *rig)
 {
     char id[32];
@@ -210,7 +188,7 @@ static inline int rig_open(void **state, const struct pd_viewer_limits *viewer_l
     assert_int_equal(
         pd_languages_parse((const char *)asset.data, asset.len, &rig->languages, &problems), 0);
     assert_int_equal(pd_keys_open("/nonexistent", KEY, &rig->keys, &err), 0);
-    put_pools(rig);
+    pd_test_put_pools(rig->store, pools_text);
     put_sandboxes(rig);
     config.store = rig->store;
     config.languages = rig->languages;

@@ -15,9 +15,9 @@
 #include "api/dispatch.h"
 #include "api/problem.h"
 #include "common/mem.h"
-#include "common/yaml.h"
 #include "tests/lib/fake_link.h"
 #include "tests/lib/loop_until.h"
+#include "tests/lib/manifest.h"
 
 #define WAIT_MS 5000
 #define JOBS_MAX 64
@@ -112,20 +112,8 @@ static inline void put_pool(struct world *world, const char *spec_text)
         "apiVersion: paddock.dev/v1\nkind: SandboxPool\n"
         "metadata: {name: p}\nspec: {image: i, %s}\n",
         spec_text);
-    struct pd_problems problems = {.count = 0};
-    struct pd_pool_spec *spec = NULL;
-    struct pd_schema *schema = NULL;
-    struct pd_node *node = NULL;
-    struct pd_err err = {.msg = ""};
 
-    assert_int_equal(pd_pool_schema_new(&schema, &err), 0);
-    assert_int_equal(pd_yaml_parse(text, strlen(text), &node, &err), 0);
-    if (pd_pool_spec_parse(schema, node, PD_PROVIDER_DOCKER, &spec, &problems) < 0)
-        fail_msg("%s: %s", problems.items[0].path, problems.items[0].text);
-    assert_int_equal(pd_store_pool_put(world->store, spec, "test", &err), 0);
-    pd_pool_spec_unref(spec);
-    pd_node_free(node);
-    pd_schema_free(schema);
+    pd_test_put_pools(world->store, text);
 }
 
 static inline void add_sandbox(struct world *world)

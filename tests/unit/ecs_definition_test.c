@@ -10,31 +10,17 @@
 
 #include "common/mem.h"
 #include "common/problems.h"
-#include "common/yaml.h"
 #include "controller/ecs_definition.h"
 #include "controller/ecs_reply.h"
+#include "tests/lib/manifest.h"
 
 #define MANIFEST(extra)                                                                            \
     "apiVersion: paddock.dev/v1\nkind: SandboxPool\nmetadata: {name: py}\n"                        \
     "spec: {provider: ecs, image: 'python:3.11-slim'" extra "}\n"
 
-static struct pd_pool_spec *spec_of(const char *text)
-{
-    struct pd_problems problems = {0};
-    struct pd_pool_spec *spec = NULL;
-    struct pd_schema *schema = NULL;
-    pd_autonode struct pd_node *document = NULL;
-
-    assert_int_equal(pd_pool_schema_new(&schema, NULL), 0);
-    assert_int_equal(pd_yaml_parse(text, strlen(text), &document, NULL), 0);
-    assert_int_equal(pd_pool_spec_parse(schema, document, PD_PROVIDER_DOCKER, &spec, &problems), 0);
-    pd_schema_free(schema);
-    return spec;
-}
-
 static int define(const char *text, struct pd_node **ret_body, struct pd_err *err)
 {
-    struct pd_pool_spec *spec = spec_of(text);
+    struct pd_pool_spec *spec = pd_test_pool(text, PD_PROVIDER_DOCKER);
     const struct pd_ecs_template template = {
         .spec = spec, .agent_image = "agent:1", .execution_role_arn = "", .owner_key = "04ab"};
     int rc = pd_ecs_definition(&template, ret_body, err);

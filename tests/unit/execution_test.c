@@ -9,9 +9,9 @@
 
 #include "api/execution.h"
 #include "common/mem.h"
-#include "common/yaml.h"
 #include "tests/lib/fake_link.h"
 #include "tests/lib/loop_until.h"
+#include "tests/lib/manifest.h"
 
 #define WAIT_MS 5000
 #define TYPES_BYTES 512
@@ -125,20 +125,10 @@ static int set_up(void **state)
         "apiVersion: paddock.dev/v1\nkind: SandboxPool\nmetadata: {name: p}\n"
         "spec: {image: i, recycle: {share: true, afterRuns: 1000000}}\n";
     struct world *world = PD_NEW(struct world);
-    struct pd_problems problems = {.count = 0};
-    struct pd_pool_spec *spec = NULL;
-    struct pd_schema *schema = NULL;
-    struct pd_node *node = NULL;
 
     uv_loop_init(&world->loop);
     world->store = pd_store_new(&world->loop, NULL);
-    assert_int_equal(pd_pool_schema_new(&schema, NULL), 0);
-    assert_int_equal(pd_yaml_parse(text, strlen(text), &node, NULL), 0);
-    assert_int_equal(pd_pool_spec_parse(schema, node, PD_PROVIDER_DOCKER, &spec, &problems), 0);
-    assert_int_equal(pd_store_pool_put(world->store, spec, "test", NULL), 0);
-    pd_pool_spec_unref(spec);
-    pd_node_free(node);
-    pd_schema_free(schema);
+    pd_test_put_pools(world->store, text);
     world->dispatch = pd_dispatch_new(&world->loop, world->store, &pd_dispatch_links_real);
     world->all = pd_executions_new(world->dispatch, world->store);
     pd_executions_observe(world->all, &observer, world);
