@@ -15,14 +15,6 @@
 #include "agent/cell.h"
 #include "agent/sys.h"
 
-struct linux_dirent64 {
-    uint64_t ino;
-    int64_t off;
-    unsigned short reclen;
-    unsigned char type;
-    char name[];
-};
-
 struct walk {
     int sock;
     const char *globs;

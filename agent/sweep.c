@@ -31,14 +31,6 @@
 #define SEM_STAT_ANY 20
 #endif
 
-struct linux_dirent64 {
-    uint64_t ino;
-    int64_t off;
-    unsigned short reclen;
-    unsigned char type;
-    char name[];
-};
-
 /* Wherever the container lets a program write (controller/docker_request.c). */
 static const char *const places[] = {"/workspace", "/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue"};
 

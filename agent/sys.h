@@ -18,6 +18,15 @@ int sys_pidfd_send_signal(int pidfd, int signo);
  * (openat2, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS). */
 int sys_open_beneath(int dirfd, const char *path, int flags, mode_t mode);
 
+/* What getdents64(2) fills a buffer with. */
+struct linux_dirent64 {
+    uint64_t ino;
+    int64_t off;
+    unsigned short reclen;
+    unsigned char type;
+    char name[];
+};
+
 /* Write a short text to a file that exists: 0 or -errno. */
 int sys_write_file(const char *path, const char *text);
 /* Read a file of at most `bytes` - 1; terminated. Length or -errno. */
