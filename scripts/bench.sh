@@ -4,7 +4,7 @@
 #   ./scripts/bench.sh [quick] [WORD...]
 #
 # "quick" takes fewer samples; words choose among: cells execute saturation fill
-# memory stream records ecs (all of them without any). Prints medians over interleaved rounds and
+# memory stream records redis ecs (all of them without any). Prints medians over interleaved rounds and
 # their ratio to the floor, each beside its target.
 set -euo pipefail
 
@@ -21,7 +21,7 @@ mapfile -t images < <(configured_images "$ROOT/conf/default.yaml" "$ROOT"/conf/p
 for image in "${images[@]}"; do
     need_image "$image"
 done
-build_preset release paddock pd_agent_ecs bench_client bench_spawn bench_cell_cost
+build_preset release paddock pd_agent_ecs bench_client bench_spawn bench_cell_cost bench_ledger
 [ "$(id -u)" -eq 0 ] || die "the floor is measured in a chroot, which needs root" "sudo $0 $*"
 
 PADDOCK_BINARY=$ROOT/build/release/paddock exec python3 "$ROOT/tests/bench/bench.py" "$@"

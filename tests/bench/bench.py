@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "e2e"))
 
 import durability  # noqa: E402
 import ecs  # noqa: E402
+import shared  # noqa: E402
 import stream  # noqa: E402
 from lib.engine import Engine  # noqa: E402
 from lib.service import IMAGE, ROOT, Service, manifest, short_form, wait_for  # noqa: E402
@@ -330,12 +331,16 @@ def bench_records(quick):
     durability.measure(quick)
 
 
+def bench_redis(quick):
+    shared.measure(parse, client, verdict, quick)
+
+
 def bench_ecs(quick):
     ecs.measure(client, Table(), verdict, quick)
 
 
 BENCHES = {"cells": bench_cells, "execute": bench_execute, "saturation": bench_saturation, "fill": bench_fill,
-           "memory": bench_memory, "stream": bench_stream, "records": bench_records, "ecs": bench_ecs}
+           "memory": bench_memory, "stream": bench_stream, "records": bench_records, "redis": bench_redis, "ecs": bench_ecs}
 
 
 def main():
