@@ -69,7 +69,9 @@ class Readme(unittest.TestCase):
             with open(os.path.join(ROOT, name)) as file:
                 text = file.read()
             places = re.findall(r"`((?:agent|api|cli|common|conf|controller|crds|docs|scripts|tests)"
-                                r"/[\w./-]*)`", text) + re.findall(r"\]\((?!http)([\w./-]+)\)", text)
+                                r"/[\w./-]*)`", text)
+            for link in re.findall(r"\]\((?!https?:)([\w./-]+)\)", text):
+                places.append(os.path.join(os.path.dirname(name), link))
             for place in places:
                 self.assertTrue(os.path.exists(os.path.join(ROOT, place)), "%s names %s" % (name, place))
 
