@@ -11,6 +11,7 @@
 #include "agent/cell.h"
 #include "agent/confine.h"
 #include "agent/platform.h"
+#include "agent/proc.h"
 #include "common/proto.h"
 
 #define AGENT_VERSION 1
@@ -22,7 +23,7 @@
 #define SLOTS_MAX 40
 #define SPARES_PER_LANG_MAX 8
 #define SPARE_IDLE_US INT64_C(600000000) /* a language unused for so long keeps no spares */
-#define ZYGOTE_FORKS_MAX 2000          /* then a fresh one takes over */
+#define ZYGOTE_FORKS_MAX 2000 /* then a fresh one takes over */
 #define OUT_BYTES_MAX (512 * 1024)
 #define STDIN_BYTES_MAX (64 * 1024)
 #define ARTIFACT_PATH_BYTES 256
@@ -101,6 +102,7 @@ struct slot {
     pid_t prog;            /* 0 none */
     bool is_ready;         /* the spare has said so (its pid may follow) */
     int stdin_w, stdout_r, stderr_r, go_w, ready_r;
+    struct proc proc; /* of a spare that is ready or running */
     uid_t uid; /* isolation uid: whom its program runs as */
     int64_t since_us;
 };
@@ -188,7 +190,8 @@ struct agent {
     bool out_is_urgent;     /* what is in `out` must not be held (hold.c) */
     int64_t held_output_us; /* since when output of the run waits, 0 none */
     int64_t held_spares_us; /* likewise the news of spares */
-    int64_t hold_timer_us;  /* as armed */
+    int64_t timer_us, timer_armed_us; /* when it is wanted; for when it is armed; 0: not */
+    int64_t hold_timer_us;            /* as armed */
     uint32_t epoch, seq_in, seq_out;
     bool attached;
 
@@ -253,8 +256,6 @@ struct slot *slot_make(struct agent *agent, struct lang *lang);
 void slot_end(struct agent *agent, struct slot *slot);
 bool slot_launch(struct agent *agent, struct slot *slot, const char *const *argv,
                  const char *const *env, bool on_terminal);
-/* Register what its program prints; nothing is read until slot_watch_output says so. */
-void slot_watch_program(struct agent *agent, struct slot *slot);
 void slot_on_event(struct agent *agent, struct slot *slot, unsigned which);
 void slot_watch_output(struct agent *agent, struct slot *slot, bool on);
 bool slots_on_exit(struct agent *agent, pid_t pid);
@@ -372,8 +373,6 @@ enum event_kind {
     EVENT_ZYGOTE,
 };
 enum slot_event { SLOT_CTL, SLOT_READY_FD, SLOT_STDIN, SLOT_OUT, SLOT_ERR };
-void poll_add(struct agent *agent, int fd, unsigned events, enum event_kind kind, unsigned index,
-              unsigned which);
 void poll_change(struct agent *agent, int fd, unsigned events, enum event_kind kind, unsigned index,
                  unsigned which);
 void timer_set(struct agent *agent, int64_t at_us); /* the run's; 0: off */

@@ -38,7 +38,7 @@ static int fork_reader(struct agent *agent, const char *request, size_t len)
     }
     close(socks[1]);
     slot->cell.ctl = socks[0];
-    poll_add(agent, socks[0], EPOLLIN, EVENT_SLOT, slot_index(agent, slot), SLOT_CTL);
+    poll_change(agent, socks[0], EPOLLIN, EVENT_SLOT, slot_index(agent, slot), SLOT_CTL);
     return pid < 0 ? -EAGAIN : 0;
 }
 

@@ -48,12 +48,6 @@ static uint64_t tag(enum event_kind kind, unsigned index, unsigned which)
     return (uint64_t)kind << 32 | (uint64_t)index << 8 | which;
 }
 
-void poll_add(struct agent *agent, int fd, unsigned events, enum event_kind kind, unsigned index,
-              unsigned which)
-{
-    poll_change(agent, fd, events, kind, index, which);
-}
-
 /* No events: the descriptor leaves the set, since a hang-up would be told for
  * ever otherwise. */
 void poll_change(struct agent *agent, int fd, unsigned events, enum event_kind kind, unsigned index,
@@ -65,15 +59,25 @@ void poll_change(struct agent *agent, int fd, unsigned events, enum event_kind k
         return;
     if (events == 0)
         epoll_ctl(agent->epoll, EPOLL_CTL_DEL, fd, &event);
-    else if (epoll_ctl(agent->epoll, EPOLL_CTL_MOD, fd, &event) < 0)
-        epoll_ctl(agent->epoll, EPOLL_CTL_ADD, fd, &event);
+    else if (epoll_ctl(agent->epoll, EPOLL_CTL_ADD, fd, &event) < 0) /* most often it is not in */
+        epoll_ctl(agent->epoll, EPOLL_CTL_MOD, fd, &event);
 }
 
-void timer_set(struct agent *agent, int64_t at_us)
+static void arm(struct agent *agent, int64_t at_us)
 {
     struct itimerspec spec = {.it_value = {at_us / 1000000, (at_us % 1000000) * 1000}};
 
+    agent->timer_armed_us = at_us;
     timerfd_settime(agent->timer, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+/* Most deadlines are put off or dropped long before they come: an armed timer that is
+ * too early is left as it is, and looks again when it fires. */
+void timer_set(struct agent *agent, int64_t at_us)
+{
+    agent->timer_us = at_us;
+    if (at_us && (!agent->timer_armed_us || at_us < agent->timer_armed_us))
+        arm(agent, at_us);
 }
 
 void hold_timer_set(struct agent *agent, int64_t at_us)
@@ -138,6 +142,12 @@ static void on_timer(struct agent *agent)
 
     if (read(agent->timer, &expirations, sizeof expirations) <= 0)
         return;
+    agent->timer_armed_us = 0;
+    if (!agent->timer_us || sys_now_us() < agent->timer_us) {
+        timer_set(agent, agent->timer_us);
+        return;
+    }
+    agent->timer_us = 0;
     version_on_timer(agent);
     run_on_timer(agent);
 }
@@ -215,9 +225,9 @@ static void set_up(struct agent *agent)
         abort();
     agent->run.file_fd = -1;
     slots_init(agent);
-    poll_add(agent, agent->signals, EPOLLIN, EVENT_SIGNALS, 0, 0);
-    poll_add(agent, agent->timer, EPOLLIN, EVENT_TIMER, 0, 0);
-    poll_add(agent, agent->hold_timer, EPOLLIN, EVENT_HOLD, 0, 0);
+    poll_change(agent, agent->signals, EPOLLIN, EVENT_SIGNALS, 0, 0);
+    poll_change(agent, agent->timer, EPOLLIN, EVENT_TIMER, 0, 0);
+    poll_change(agent, agent->hold_timer, EPOLLIN, EVENT_HOLD, 0, 0);
     wire_init(agent);
 }
 

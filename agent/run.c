@@ -5,7 +5,6 @@
  * A run has exactly one cause of its end. Its slot's cell is killed before the
  * EXIT is sent, and no further run begins until everything in it is gone. */
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -29,18 +28,6 @@ static void say_stage(struct agent *agent, const char *name)
 
     pd_wire_text(&wire, PD_FIELD_NAME, name);
     wire_end(agent, &wire);
-}
-
-/* The run dies first where memory runs out, and what it forks too: so before its
- * program is told to begin. What is exec'd was told at its start. */
-static void offer_to_oom_killer(const struct slot *slot)
-{
-    char path[64];
-
-    if (slot->prog <= 0)
-        return;
-    snprintf(path, sizeof path, "/proc/%d/oom_score_adj", slot->prog);
-    sys_write_file(path, "1000");
 }
 
 static void arm_timer(struct agent *agent)
@@ -89,7 +76,9 @@ static void begin_program(struct agent *agent)
 
     stage_begin(agent);
     if (slot->is_ready) {
-        offer_to_oom_killer(slot);
+        /* Before it is told to begin: what it forks is to die first too. What is exec'd
+         * was told at its start. */
+        proc_set_oom_score(&slot->proc, OOM_SCORE_RUN);
         ok = request_go(run, message, &len) && write(slot->go_w, message, len) == (ssize_t)len;
         sys_close(&slot->go_w);
     } else {
@@ -100,7 +89,7 @@ static void begin_program(struct agent *agent)
         return;
     }
     if (slot->is_ready) {
-        poll_add(agent, slot->ready_r, EPOLLIN, EVENT_SLOT, slot_index(agent, slot), SLOT_READY_FD);
+        poll_change(agent, slot->ready_r, EPOLLIN, EVENT_SLOT, slot_index(agent, slot), SLOT_READY_FD);
         run->watch_at_us = run->started_us + UNWATCHED_US;
     } else {
         slot_watch_output(agent, slot, true);
@@ -254,9 +243,11 @@ void run_begin(struct agent *agent, const struct pd_frame *frame)
     lang->used_us = run->received_us;
     request_read(run);
     run->state = RUN_WAIT;
-    wire_pause(agent, true);
-    timer_set(agent, run->received_us + WAIT_US);
     choose_slot(agent);
+    if (run->state == RUN_WAIT) {
+        wire_pause(agent, true);
+        timer_set(agent, run->received_us + WAIT_US);
+    }
 }
 
 /* ---- killing ---- */
@@ -403,7 +394,7 @@ void run_on_prog_done(struct agent *agent, int status)
 
     if (run->state != RUN_ACTIVE || run->killed)
         return;
-    sys_usage(slot->prog, &end.cpu_us, &end.maxrss_bytes);
+    proc_usage(&slot->proc, &end.cpu_us, &end.maxrss_bytes);
     /* All that it printed is in its pipes; their end would come with its own. */
     output_drain(agent);
     if (output_may_read(agent)) {

@@ -22,6 +22,7 @@ static void reset(struct slot *slot)
                           .go_w = -1,
                           .ready_r = -1};
     cell_init(&slot->cell);
+    proc_init(&slot->proc);
 }
 
 void slots_init(struct agent *agent)
@@ -59,6 +60,7 @@ void slot_end(struct agent *agent, struct slot *slot)
     sys_close(&slot->stderr_r);
     sys_close(&slot->go_w);
     sys_close(&slot->ready_r);
+    proc_close(&slot->proc);
     /* A zygote that is gone cannot report the end of what it forked. */
     if (slot->zygote && slot->zygote->state == ZYGOTE_NONE)
         slot->prog = 0;
@@ -89,14 +91,6 @@ bool slots_ending(const struct agent *agent)
 
 /* ---- putting a program in ---- */
 
-void slot_watch_program(struct agent *agent, struct slot *slot)
-{
-    unsigned i = slot_index(agent, slot);
-
-    poll_add(agent, slot->stdout_r, 0, EVENT_SLOT, i, SLOT_OUT);
-    poll_add(agent, slot->stderr_r, 0, EVENT_SLOT, i, SLOT_ERR);
-}
-
 void slot_watch_output(struct agent *agent, struct slot *slot, bool on)
 {
     unsigned i = slot_index(agent, slot);
@@ -126,7 +120,6 @@ bool slot_launch(struct agent *agent, struct slot *slot, const char *const *argv
         slot->prog = 0;
         return false;
     }
-    slot_watch_program(agent, slot);
     return true;
 }
 
@@ -159,7 +152,7 @@ struct slot *slot_make(struct agent *agent, struct lang *lang)
             return NULL;
         slot->state = SLOT_MAKING;
         if (slot->cell.ctl >= 0)
-            poll_add(agent, slot->cell.ctl, EPOLLIN, EVENT_SLOT, i, SLOT_CTL);
+            poll_change(agent, slot->cell.ctl, EPOLLIN, EVENT_SLOT, i, SLOT_CTL);
         else
             on_cell_ready(agent, slot);
         return slot->state == SLOT_FREE || slot->state == SLOT_ENDING ? NULL : slot;

@@ -55,8 +55,7 @@ bool spare_start(struct agent *agent, struct slot *slot)
             slot->prog = 0;
     }
     program_close_ends(&ends);
-    slot_watch_program(agent, slot);
-    poll_add(agent, slot->ready_r, EPOLLIN, EVENT_SLOT, slot_index(agent, slot), SLOT_READY_FD);
+    poll_change(agent, slot->ready_r, EPOLLIN, EVENT_SLOT, slot_index(agent, slot), SLOT_READY_FD);
     return slot->prog > 0 || slot->zygote;
 }
 
@@ -67,6 +66,7 @@ void spare_check_ready(struct agent *agent, struct slot *slot)
     if (slot->state != SLOT_JOINING || !slot->is_ready || slot->prog <= 0)
         return;
     slot->lang->spares_failed = 0;
+    proc_open(&slot->proc, slot->prog);
     slot->state = SLOT_READY;
     hold_spares(agent);
     run_on_slot_ready(agent, slot);

@@ -109,41 +109,6 @@ int64_t sys_keyed_number(const char *text, const char *key)
     return -1;
 }
 
-/* Fields 16 and 17 of /proc/PID/stat: cutime and cstime, in clock ticks. */
-static int64_t children_us(const char *stat_text)
-{
-    const char *at = strrchr(stat_text, ')');
-    int64_t ticks = 0;
-
-    for (int field = 3; at && field <= 17; field++) {
-        at = strchr(at + 1, ' ');
-        if (at && field >= 16)
-            ticks += strtoll(at, NULL, 10);
-    }
-    return ticks * (1000000 / sysconf(_SC_CLK_TCK));
-}
-
-int sys_usage(pid_t pid, int64_t *ret_cpu_us, int64_t *ret_peak_bytes)
-{
-    char path[64], text[2048];
-    clockid_t clock;
-    struct timespec used;
-    const char *peak;
-
-    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) < 0)
-        return -ESRCH;
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    if (sys_read_file(path, text, sizeof text) < 0)
-        return -ESRCH;
-    *ret_cpu_us = (int64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000 + children_us(text);
-    snprintf(path, sizeof path, "/proc/%d/status", pid);
-    if (sys_read_file(path, text, sizeof text) < 0)
-        return -ESRCH;
-    peak = strstr(text, "VmHWM:");
-    *ret_peak_bytes = peak ? strtoll(peak + 6, NULL, 10) * 1024 : 0;
-    return 0;
-}
-
 int sys_set_nonblock(int fd)
 {
     int flags = fcntl(fd, F_GETFL);

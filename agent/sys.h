@@ -34,10 +34,6 @@ ssize_t sys_read_file(const char *path, char *out, size_t bytes);
 /* The number after `key` in "key value" lines, or -1. */
 int64_t sys_keyed_number(const char *text, const char *key);
 
-/* What a process that lives has used, its waited-for children included. 0, or
- * -errno when it is not there. */
-int sys_usage(pid_t pid, int64_t *ret_cpu_us, int64_t *ret_peak_bytes);
-
 int sys_set_nonblock(int fd);
 /* Send `len` bytes and up to 12 descriptors on a unix socket: 0 or -errno. */
 int sys_send_fds(int sock, const void *data, size_t len, const int *fds, size_t n_fds);

@@ -16,7 +16,7 @@ void wire_init(struct agent *agent)
     sys_set_nonblock(STDOUT_FILENO);
     agent->in_fd = STDIN_FILENO;
     agent->out_fd = STDOUT_FILENO;
-    poll_add(agent, STDIN_FILENO, EPOLLIN, EVENT_STDIN, 0, 0);
+    poll_change(agent, STDIN_FILENO, EPOLLIN, EVENT_STDIN, 0, 0);
     direct_init(agent);
 }
 
@@ -32,9 +32,9 @@ void wire_use(struct agent *agent, int in, int out)
     agent->out_polled = false;
     agent->in_fd = in;
     agent->out_fd = out;
-    poll_add(agent, STDIN_FILENO, EPOLLIN, EVENT_STDIN, 0, 0);
+    poll_change(agent, STDIN_FILENO, EPOLLIN, EVENT_STDIN, 0, 0);
     if (in != STDIN_FILENO)
-        poll_add(agent, in, EPOLLIN, EVENT_DIRECT, 0, 0);
+        poll_change(agent, in, EPOLLIN, EVENT_DIRECT, 0, 0);
 }
 
 void wire_flush(struct agent *agent)
@@ -56,7 +56,7 @@ void wire_flush(struct agent *agent)
             poll_change(agent, agent->out_fd, 0, EVENT_STDOUT, 0, 0);
         agent->out_polled = false;
     } else if (!agent->out_polled) {
-        poll_add(agent, agent->out_fd, EPOLLOUT, EVENT_STDOUT, 0, 0);
+        poll_change(agent, agent->out_fd, EPOLLOUT, EVENT_STDOUT, 0, 0);
         agent->out_polled = true;
     }
 }

@@ -107,7 +107,7 @@ void zygote_start(struct agent *agent, struct lang *lang, struct zygote *zygote)
     zygote->state = ZYGOTE_STARTING;
     zygote->sock = socks[0];
     zygote->forks = 0;
-    poll_add(agent, zygote->sock, EPOLLIN, EVENT_ZYGOTE, index_of(agent, lang),
+    poll_change(agent, zygote->sock, EPOLLIN, EVENT_ZYGOTE, index_of(agent, lang),
              zygote == &lang->next);
     send_confine(agent, zygote);
 }
@@ -230,7 +230,7 @@ static void replace(struct agent *agent, struct lang *lang)
     poll_change(agent, lang->next.sock, 0, EVENT_ZYGOTE, 0, 0);
     lang->zygote = lang->next;
     lang->next = (struct zygote){.sock = -1};
-    poll_add(agent, lang->zygote.sock, EPOLLIN, EVENT_ZYGOTE, index_of(agent, lang), 0);
+    poll_change(agent, lang->zygote.sock, EPOLLIN, EVENT_ZYGOTE, index_of(agent, lang), 0);
 }
 
 void zygotes_take_over(struct agent *agent)
