@@ -296,7 +296,7 @@ OTHERS = {
                    "if (isMainThread) new Worker(__filename, {workerData: 5}); else console.log('worker', workerData, process.execArgv)"),
         ("descriptors", "console.log(require('fs').readdirSync('/proc/self/fd').length)"),
         ("killed", "process.kill(process.pid, 'SIGTERM'); setTimeout(() => 0, 5000)"),
-        ("timers", "setTimeout(() => console.log(2), 300); setImmediate(() => console.log(1)); process.nextTick(() => console.log(0))"),
+        ("timers", "setTimeout(() => console.log(2), 1500); setImmediate(() => console.log(1)); process.nextTick(() => console.log(0))"),
         ("shebang", "#!/usr/bin/env node\nconsole.log('shebang'); throw new Error('line 2')"),
         ("not awaited", "await 1"),
         ("empty", " "),
