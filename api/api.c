@@ -23,6 +23,7 @@
 #include "api/reference.h"
 #include "api/server.h"
 #include "api/shared_sessions.h"
+#include "api/slots.h"
 #include "api/stream.h"
 #include "api/viewer.h"
 #include "api/web.h"
@@ -254,12 +255,13 @@ static void collect(void *arg, struct pd_metrics *metrics)
 /* A key that is revoked keeps its place until its last run is over. */
 static struct pd_key_limits limits_of(void *arg, const char *key_id)
 {
-    const struct pd_key *key = pd_keys_find(arg, key_id);
+    struct pd_api_context *api = arg;
+    const struct pd_key *key = pd_keys_find(api->keys, key_id);
 
     if (!key)
         return (struct pd_key_limits){.share = 1};
     return (struct pd_key_limits){.share = key->record.share,
-                                  .concurrency = pd_keys_part(arg, key->record.concurrency)};
+                                  .concurrency = pd_slots_limit(api->slots, key)};
 }
 
 static int open_book(struct pd_api *api, const struct pd_api_config *config, struct pd_err *err)
@@ -336,7 +338,9 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
                  pd_server_port(api->server));
     pd_dispatch_set_metrics(api->context.dispatch, config->metrics);
     api->context.executions = pd_executions_new(api->context.dispatch, config->store);
-    pd_dispatch_set_limits(api->context.dispatch, limits_of, config->keys);
+    api->context.slots =
+        pd_slots_open(config->loop, config->keys, config->redis, api->context.dispatch);
+    pd_dispatch_set_limits(api->context.dispatch, limits_of, &api->context);
     api->context.viewers =
         pd_viewers_new(config->loop, &api->context,
                        config->viewer_limits ? config->viewer_limits : &pd_viewer_limits_default);
@@ -449,6 +453,7 @@ static void on_viewers_closed(void *arg)
 {
     struct pd_api *api = arg;
 
+    pd_slots_close(api->context.slots);
     pd_dispatch_close(api->context.dispatch, on_dispatch_closed, api);
 }
 

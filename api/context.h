@@ -19,6 +19,7 @@ struct pd_ledger;
 struct pd_rates;
 struct pd_records;
 struct pd_shared_sessions;
+struct pd_slots;
 struct pd_viewers;
 struct pd_web;
 
@@ -31,6 +32,7 @@ struct pd_api_context {
     const struct pd_languages *languages;
     struct pd_keys *keys;
     struct pd_rates *rates; /* api/rates.h */
+    struct pd_slots *slots; /* api/slots.h */
     struct pd_dispatch *dispatch;
     struct pd_executions *executions; /* api/execution.h */
     struct pd_records *records;       /* api/records.h; NULL: nothing is kept */

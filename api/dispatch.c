@@ -54,8 +54,35 @@ static int running_of(const struct pd_dispatch *dispatch, const char *key_id)
 bool pd_dispatch_is_at_limit(struct pd_dispatch *dispatch, const struct pd_job *job)
 {
     int limit = pd_dispatch_limits(dispatch, job->key_id).concurrency;
+    int running;
 
-    return limit > 0 && running_of(dispatch, job->key_id) >= limit;
+    if (limit == 0)
+        return false;
+    running = running_of(dispatch, job->key_id);
+    if (dispatch->on_use)
+        dispatch->on_use(dispatch->use_arg, job->key_id, running, running >= limit);
+    return running >= limit;
+}
+
+void pd_dispatch_on_use(struct pd_dispatch *dispatch, pd_key_use_cb on_use, void *arg)
+{
+    dispatch->on_use = on_use;
+    dispatch->use_arg = arg;
+}
+
+struct pd_key_demand pd_dispatch_key_demand(const struct pd_dispatch *dispatch, const char *key_id)
+{
+    struct pd_key_demand demand = {.running = running_of(dispatch, key_id)};
+
+    for (const struct pd_queue *queue = dispatch->queues; queue; queue = queue->next) {
+        struct pd_fair_item *place = NULL;
+        while ((place = pd_fair_next_key(&queue->waiting, place))) {
+            const struct pd_job *job = PD_CONTAINER_OF(place, struct pd_job, place);
+            if (strcmp(job->key_id, key_id) == 0)
+                demand.waiting += (int)pd_fair_key_count(place);
+        }
+    }
+    return demand;
 }
 
 void pd_dispatch_pump_others(struct pd_dispatch *dispatch, const struct pd_queue *but)
@@ -64,6 +91,11 @@ void pd_dispatch_pump_others(struct pd_dispatch *dispatch, const struct pd_queue
         if (queue != but)
             pd_queue_pump(dispatch, queue);
     }
+}
+
+void pd_dispatch_pump(struct pd_dispatch *dispatch)
+{
+    pd_dispatch_pump_others(dispatch, NULL);
 }
 
 /* ---- deadlines ---- */
@@ -129,7 +161,7 @@ static struct pd_job *job_new(struct pd_dispatch *dispatch, struct pd_queue *que
     job->arg = arg;
     job->place.since = pd_time_now();
     job->place.patient = request->patient;
-    job->limited = pd_dispatch_limits(dispatch, job->key_id).concurrency > 0;
+    job->limited = pd_dispatch_limits(dispatch, job->key_id).concurrency != 0;
     return job;
 }
 

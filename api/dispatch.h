@@ -88,10 +88,23 @@ void pd_dispatch_collect(struct pd_dispatch *dispatch, struct pd_metrics *metric
 /* What a key may have, asked whenever it matters; without it: one share, no bound. */
 struct pd_key_limits {
     int share;       /* turns in a row, 1.. */
-    int concurrency; /* runs at a time, of all pools; 0: any number */
+    int concurrency; /* runs at a time, of all pools; 0: any number; PD_KEY_NONE_NOW */
 };
+#define PD_KEY_NONE_NOW (-1)
 typedef struct pd_key_limits (*pd_key_limits_cb)(void *arg, const char *key_id);
 void pd_dispatch_set_limits(struct pd_dispatch *dispatch, pd_key_limits_cb limits_of, void *arg);
+/* Told of keys with a concurrency whenever one more run might begin: so many run, and that is
+ * as many as may. Nothing may be changed from within. NULL: nobody. */
+typedef void (*pd_key_use_cb)(void *arg, const char *key_id, int running, bool at_limit);
+void pd_dispatch_on_use(struct pd_dispatch *dispatch, pd_key_use_cb on_use, void *arg);
+/* Of all pools. */
+struct pd_key_demand {
+    int running, waiting;
+};
+struct pd_key_demand pd_dispatch_key_demand(const struct pd_dispatch *dispatch,
+                                            const char *key_id);
+/* A key may have more: start what can be started. */
+void pd_dispatch_pump(struct pd_dispatch *dispatch);
 /* Fails what waits, cancels and forgets what runs; `closed` fires once. */
 void pd_dispatch_close(struct pd_dispatch *dispatch, void (*closed)(void *arg), void *arg);
 

@@ -21,6 +21,8 @@ struct pd_dispatch {
     struct pd_queue *queues;
     pd_key_limits_cb limits_of; /* NULL: keys have none */
     void *limits_arg;
+    pd_key_use_cb on_use; /* NULL: nobody is told */
+    void *use_arg;
     uv_timer_t soon; /* tells `about` */
     struct pd_ring announced;
     int closed_timers;

@@ -1,5 +1,5 @@
-"""A key's rate over several replicas on one real Redis: R and its burst in all, however the
-requests arrive, and whatever becomes of a replica or of Redis."""
+"""A key's rate and concurrency over several replicas on one real Redis: so much in all, however
+the requests arrive, and whatever becomes of a replica or of Redis."""
 
 import http.client
 import os
@@ -252,6 +252,123 @@ class OneBucket(unittest.TestCase):
                 once(service, last)
                 return "paddock_rates_shared 1" in service.request("GET", "/metrics").body.decode()
             wait_for(shared, 60)
+
+
+SLEEP = "import time; b = time.time(); time.sleep(%s); print(b, time.time())"
+
+
+class Runs:
+    """Runs of one key, each in a thread of its own: when they began and ended."""
+
+    def __init__(self, text):
+        self.text, self.threads, self.spans, self.bad = text, [], [], []
+
+    def start(self, service, count=1, seconds=0.5):
+        def run():
+            try:
+                answer = service.request("POST", "/execute",
+                                         {"code": SLEEP % seconds, "timeout": 60},
+                                         {"X-API-Key": self.text})
+                if answer.status == 200:
+                    self.spans.append((service, *map(float, answer.json["output"].split())))
+                else:
+                    self.bad.append(answer)
+            except (OSError, http.client.HTTPException) as problem:
+                self.bad.append(problem)
+        for _ in range(count):
+            thread = threading.Thread(target=run, daemon=True)
+            thread.start()
+            self.threads.append(thread)
+
+    def join(self):
+        for thread in self.threads:
+            thread.join(120 * PATIENCE)
+        assert not any(thread.is_alive() for thread in self.threads)
+        return self
+
+    def most(self):
+        """How many were under way at a time."""
+        ends = sorted([(b, 1) for _, b, e in self.spans] + [(e, -1) for _, b, e in self.spans])
+        now = most = 0
+        for _, step in ends:
+            now += step
+            most = max(most, now)
+        return most
+
+
+class OneConcurrency(unittest.TestCase):
+    def test_everywhere_and_at_one(self):
+        with Rates(2, short_form(6, 6)) as cluster:
+            cluster.wait_all_warm(3)
+            text = cluster.key("--concurrency", "3")
+            a, b = cluster.replicas
+            at_one = Runs(text)
+            at_one.start(a, 9)
+            at_one.join()
+            self.assertFalse(at_one.bad)
+            self.assertEqual(at_one.most(), 3, "its whole concurrency, where it asks one alone")
+            both = Runs(text)
+            for service in (a, b) * 6:
+                both.start(service)
+            both.join()
+            self.assertFalse(both.bad)
+            self.assertLessEqual(both.most(), 3)
+            # One place, and replicas that both want it: each has it in turn.
+            text = cluster.key("--concurrency", "1")
+            turns = Runs(text)
+            turns.start(a, 10, 0.1)
+            turns.start(b, 10, 0.1)
+            turns.join()
+            self.assertFalse(turns.bad)
+            self.assertEqual(turns.most(), 1)
+            order = [service for service, begin, _ in sorted(turns.spans, key=lambda s: s[1])]
+            self.assertGreater(len({id(service) for service in order[:15]}), 1)
+
+    def test_one_has_all_and_is_killed(self):
+        with Rates(2, short_form(6, 6)) as cluster:
+            cluster.wait_all_warm(3)
+            text = cluster.key("--concurrency", "2")
+            a, b = cluster.replicas
+            long = Runs(text)
+            long.start(a, 2, 50)
+            def held():
+                keys = cluster.redis.cli("--raw", "KEYS", "paddock:x:slots:*").split()
+                return any(value.startswith("2 2 ")
+                           for key in keys for value in cluster.redis.cli("--raw", "HVALS", key)
+                           .splitlines())
+            wait_for(held, 30)
+            waits = Runs(text)
+            waits.start(b, 1, 0.1)
+            time.sleep(1)
+            self.assertFalse(waits.spans, "more ran than the key may have")
+            cluster.kill(a)
+            waits.join()
+            self.assertFalse(waits.bad)
+            self.assertEqual(len(waits.spans), 1)
+            wait_for(lambda: not a.containers(), 60)
+            cluster.forget(a)
+
+    def test_redis_is_away(self):
+        with Rates(2, short_form(6, 6)) as cluster:
+            cluster.wait_all_warm(3)
+            cluster.wait_divided(2)
+            text, limited = cluster.key("--concurrency", "2"), cluster.key("--rate", "100/m")
+            for service in cluster.replicas:  # so that they know their parts
+                once(service, limited)
+            cluster.redis.kill9()
+            away = Runs(text)
+            for service in cluster.replicas:
+                away.start(service, 3, 0.3)
+            away.join()
+            self.assertFalse(away.bad)
+            self.assertLessEqual(away.most(), 2)
+            cluster.redis.start()
+            def whole():
+                """both places at one replica"""
+                again = Runs(text)
+                again.start(cluster.replicas[0], 2, 0.5)
+                return again.join().most() == 2
+            wait_for(whole, 60)
 
 
 if __name__ == "__main__":

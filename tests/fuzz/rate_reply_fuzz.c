@@ -1,10 +1,11 @@
-/* Whatever Redis answers to a question for a block: no more is held than was asked for, and
+/* Whatever Redis answers to a question for a block of a rate, or for places: no more is held than was asked for, and
  * what is told with an answer makes sense. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "api/lease.h"
+#include "api/slots.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -14,7 +15,13 @@ static void check(struct pd_lease *lease, const struct pd_redis_reply *reply, st
     struct pd_lease_answer answer;
     struct pd_rate rate;
     int held = lease->held;
+    int places = -1;
+    bool is_short;
 
+    if (pd_slots_answer_parse(reply, 3, &places, &is_short))
+        assert(places >= 0 && places <= 3);
+    else
+        assert(places == -1);
     if (!pd_lease_ask(lease, 3, now, &question))
         return;
     if (pd_lease_answer_parse(reply, &question, &answer))

@@ -215,6 +215,60 @@ static void test_concurrency_of_a_key(void **state)
     world_free(world);
 }
 
+/* Places of a key that come and go: none at first. */
+struct places {
+    int count;
+    int uses, refusals;
+};
+
+static struct pd_key_limits places_of(void *arg, const char *key_id)
+{
+    const struct places *places = arg;
+
+    return (struct pd_key_limits){.share = 1,
+                                  .concurrency = *key_id == 'o' ? 0 : places->count};
+}
+
+static void on_use(void *arg, const char *key_id, int running, bool at_limit)
+{
+    struct places *places = arg;
+
+    assert_string_equal(key_id, "p");
+    assert_true(at_limit == (running >= places->count));
+    places->uses += !at_limit;
+    places->refusals += at_limit;
+}
+
+static void test_places_that_come(void **state)
+{
+    struct world *world = world_new("minSize: 3, maxSize: 3, " SHARED, 3);
+    struct places places = {.count = PD_KEY_NONE_NOW};
+    struct pd_key_demand demand;
+
+    (void)state;
+    pd_dispatch_set_limits(world->dispatch, places_of, &places);
+    pd_dispatch_on_use(world->dispatch, on_use, &places);
+    submit(world, "p1", "p", "hold");
+    submit(world, "p2", "p", "print x");
+    submit(world, "o1", "o", "print x");
+    until(world, "o1");
+    demand = pd_dispatch_key_demand(world->dispatch, "p");
+    assert_int_equal(demand.running, 0);
+    assert_int_equal(demand.waiting, 2);
+    assert_int_equal(places.uses, 0);
+    assert_true(places.refusals > 0);
+    places.count = 1;
+    pd_dispatch_pump(world->dispatch);
+    demand = pd_dispatch_key_demand(world->dispatch, "p");
+    assert_int_equal(demand.running, 1);
+    assert_int_equal(demand.waiting, 1);
+    assert_int_equal(places.uses, 1);
+    places.count = 2;
+    pd_dispatch_pump(world->dispatch);
+    until(world, "p2");
+    world_free(world);
+}
+
 static void test_shares(void **state)
 {
     struct world *world = world_new("minSize: 1, maxSize: 1, " SHARED, 1);
@@ -373,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_waiting_ends),
         cmocka_unit_test(test_refused_at_once_when_it_cannot_start_in_time),
         cmocka_unit_test(test_concurrency_of_a_key),
+        cmocka_unit_test(test_places_that_come),
         cmocka_unit_test(test_shares),
         cmocka_unit_test(test_the_patient_wait),
         cmocka_unit_test(test_health),

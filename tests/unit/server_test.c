@@ -18,15 +18,17 @@
 #define BIG_BYTES (24u << 20) /* more than two sockets hold */
 #define HOLDS_MAX 8
 
-/* A server whose handler knows four paths:
+/* A server whose handler knows five paths:
  *   /now   replies at once
  *   /hold  replies when the test says so
  *   /big   replies with BIG_BYTES
- *   /echo  replies with the body */
+ *   /echo  replies with the body
+ *   /later is put off until the test says so, twice, then replies with the body */
 struct rig {
     struct server_rig net;
     struct pd_exchange *holds[HOLDS_MAX];
     int n_holds;
+    int puts_off;
 };
 
 static const struct pd_server_limits limits = {
@@ -65,6 +67,15 @@ static void on_request(void *arg, struct pd_exchange *exchange)
         assert_true(rig->n_holds < HOLDS_MAX);
         rig->holds[rig->n_holds++] = exchange;
         pd_exchange_on_gone(exchange, server_rig_on_gone, &rig->net);
+    } else if (strcmp(path, "/later") == 0 && rig->puts_off++ < 2) {
+        pd_exchange_add_headers(exchange, "X-Not: this\r\n");
+        rig->holds[0] = exchange;
+        pd_exchange_put_off(exchange, server_rig_on_gone, &rig->net);
+    } else if (strcmp(path, "/later") == 0) {
+        char text[8];
+        assert_true(pd_exchange_header(exchange, "x-some", text, sizeof text));
+        assert_string_equal(text, "one");
+        pd_exchange_want_body(exchange, 1000, on_body, rig);
     } else if (strcmp(path, "/big") == 0) {
         pd_autofree char *text = pd_calloc(BIG_BYTES, 1);
         reply(exchange, text, BIG_BYTES);
@@ -188,6 +199,48 @@ static void test_cut_anywhere(void **state)
     }
 }
 
+/* It is as if the request came later, with all that came with it and after it. */
+static void test_put_off(void **state)
+{
+    static const char two[] =
+        "POST /later HTTP/1.1\r\nHost: x\r\nX-Some: one\r\nContent-Length: 3\r\n\r\nabc"
+        "GET /now HTTP/1.1\r\nHost: x\r\n\r\n";
+    struct rig *rig = *state;
+
+    for (size_t cut = 1; cut < sizeof two - 1; cut += 3) {
+        char text[SERVER_RIG_TEXT_BYTES];
+        int fd = server_rig_dial(&rig->net);
+        rig->puts_off = 0;
+        assert_int_equal(send(fd, two, cut, MSG_NOSIGNAL), (int)cut);
+        pd_loop_for(&rig->net.loop, 1);
+        server_rig_ask(fd, two + cut);
+        for (int i = 1; i <= 2; i++) {
+            server_rig_await(&rig->net, &rig->puts_off, i);
+            pd_loop_for(&rig->net.loop, 1);
+            pd_exchange_go_on(rig->holds[0]);
+        }
+        server_rig_hear(&rig->net, fd, "\r\n\r\nnow", text);
+        assert_non_null(strstr(text, "\r\n\r\nabc"));
+        assert_null(strstr(text, "X-Not"));
+        close(fd);
+        for (int i = 0; i < 100 && pd_server_connections(rig->net.server) > 0; i++)
+            pd_loop_for(&rig->net.loop, 1);
+    }
+    assert_int_equal(rig->net.gone, 0);
+}
+
+/* Nobody answers one that hung up meanwhile. */
+static void test_put_off_and_gone(void **state)
+{
+    struct rig *rig = *state;
+    int fd = server_rig_dial(&rig->net);
+
+    server_rig_ask(fd, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
+    server_rig_await(&rig->net, &rig->puts_off, 1);
+    close(fd);
+    server_rig_await(&rig->net, &rig->net.gone, 1);
+}
+
 static void test_half_closed_after_asking(void **state)
 {
     struct rig *rig = *state;
@@ -221,6 +274,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_closing_tells_who_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unread_answer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cut_anywhere, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_put_off, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_put_off_and_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_half_closed_after_asking, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_addresses, set_up, tear_down),
     };
