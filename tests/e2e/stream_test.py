@@ -21,7 +21,8 @@ IDLE_BYTES_MAX = 16 * 1024
 
 # A first line, a pause, a second one: with each language's plainest way to print.
 PAUSED = {
-    "python": "import time\nprint('one')\ntime.sleep(0.7)\nprint('two')",
+    # not print(), which writes the line and its end one by one: two messages at times
+    "python": "import sys, time\nsys.stdout.write('one\\n')\ntime.sleep(0.7)\nsys.stdout.write('two\\n')",
     "javascript": "console.log('one'); setTimeout(() => console.log('two'), 700)",
     "typescript": "console.log('one'); setTimeout(() => console.log('two' as string), 700)",
     "bash": "echo one; sleep 0.7; echo two",
