@@ -335,6 +335,7 @@ static void on_disowned(void *arg)
         struct pd_book_entry *entry = entries[i];
         entry->disowned = true;
         if (entry->state == PD_BOOK_LIVE && entry->live) {
+            pd_execution_withdraw(entry->live, PD_BOOK_TAKEN);
             pd_execution_cancel(entry->live);
         } else if (entry->state == PD_BOOK_WAITING) {
             pd_book_entry_leave_line(entry);

@@ -179,6 +179,10 @@ static void on_begun(void *arg, const struct pd_err *err)
             entry->disowned = err->kind == PD_CONFLICT || err->kind == PD_NOT_FOUND;
             entry->canceled = entry->canceled || err->kind == PD_CANCELED;
             entry->again = true; /* its sandbox is for others, meanwhile */
+            if (entry->disowned)
+                pd_execution_withdraw(entry->live, PD_BOOK_TAKEN);
+            else if (!entry->canceled)
+                pd_execution_withdraw(entry->live, PD_BOOK_LATER);
             pd_execution_cancel(entry->live);
         }
     }

@@ -17,6 +17,10 @@
 #include "common/buf.h"
 #include "common/strmap.h"
 
+/* Why who watches sees no end of it. */
+#define PD_BOOK_TAKEN "another replica has it now: watch it again"
+#define PD_BOOK_LATER "it could not begin yet, and waits again: watch it again"
+
 #define PD_BOOK_LINE_NAME_BYTES (PD_KEY_ID_MAX + PD_POOL_NAME_MAX)
 
 enum pd_book_entry_state {

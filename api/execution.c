@@ -66,7 +66,7 @@ static void release_run(struct pd_execution *execution)
     execution->job = NULL;
 }
 
-static void execution_free(struct pd_execution *execution)
+void pd_execution_free(struct pd_execution *execution)
 {
     assert(execution->n_watches == 0);
     execution->all->journal_bytes -= execution->journal.bytes;
@@ -83,8 +83,9 @@ void pd_execution_evict(struct pd_execution *execution)
         pd_plain_forget(execution);
     else
         execution->all->n_finished--;
-    pd_strmap_remove(&execution->all->by_id, execution->id);
-    execution_free(execution);
+    if (!execution->unlisted)
+        pd_strmap_remove(&execution->all->by_id, execution->id);
+    pd_execution_free(execution);
 }
 
 void pd_executions_free(struct pd_executions *all)
@@ -142,6 +143,7 @@ static struct pd_execution *execution_new(struct pd_executions *all,
     struct pd_pool *pool = pd_store_pool(all->store, request->pool);
 
     execution->all = all;
+    execution->born = ++all->born;
     execution->request = request;
     execution->keep_outcome = submit->keep_outcome;
     execution->tag = submit->tag;
@@ -203,7 +205,7 @@ int pd_executions_submit(struct pd_executions *all, const struct pd_execution_su
                                              : &pd_execution_job_events,
                                 execution, &execution->job, ret_retry_after_s, err);
     if (rc < 0) {
-        execution_free(execution);
+        pd_execution_free(execution);
         return rc;
     }
     pd_strmap_add(&all->by_id, execution->id, execution);
@@ -245,6 +247,7 @@ int pd_executions_recall(struct pd_executions *all, const char *id, const char *
 
     assert(!pd_strmap_get(&all->by_id, id));
     execution->all = all;
+    execution->born = ++all->born;
     execution->done = true;
     pd_strcpy(execution->id, sizeof execution->id, id);
     pd_strcpy(execution->key_id, sizeof execution->key_id, key_id);
@@ -256,7 +259,7 @@ int pd_executions_recall(struct pd_executions *all, const char *id, const char *
             rc = pd_err_set(err, PD_LIMIT, "too many executions are being watched");
     }
     if (rc < 0) {
-        execution_free(execution);
+        pd_execution_free(execution);
         return rc;
     }
     pd_strmap_add(&all->by_id, execution->id, execution);

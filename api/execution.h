@@ -120,6 +120,28 @@ void pd_execution_cancel(struct pd_execution *execution);
 /* It goes on without its owner, who is an onlooker from now on. */
 void pd_execution_detach(struct pd_execution *execution);
 
+/* It goes on elsewhere, or later, under the same id: its watches are broken, and what becomes
+ * of it here is told to nobody but the observer. why: a sentence, static. */
+void pd_execution_withdraw(struct pd_execution *execution, const char *why);
+
+/* ---- of another replica ---- */
+
+/* One that goes on at another replica, for viewers here: it has no job, is not found by its
+ * id, and is freed by who made it. last_seq: the last event there is, there. */
+struct pd_execution *pd_executions_mirror(struct pd_executions *executions, const char *id,
+                                          const char *key_id, uint64_t last_seq);
+/* Its next event (pd_journal_follow); `exit` and `error` are its end. */
+int pd_execution_follow(struct pd_execution *execution, const char *json, size_t len,
+                        size_t output_bytes, struct pd_err *err)
+    __attribute__((warn_unused_result));
+/* Not watched, and not from within a call that tells the watches. */
+void pd_execution_mirror_free(struct pd_execution *execution);
+/* Its last event's number; a plain run's events are made for it. */
+uint64_t pd_execution_last_seq(struct pd_execution *execution);
+size_t pd_execution_watches(const struct pd_execution *execution);
+/* Different for each journal of this process: another try of a run has another. */
+uint64_t pd_execution_born(const struct pd_execution *execution);
+
 /* ---- watching ---- */
 
 struct pd_watch_events {
@@ -138,6 +160,11 @@ struct pd_watch *pd_watch_open(struct pd_execution *execution, uint64_t from_seq
 struct pd_entry *pd_watch_next(struct pd_watch *watch);
 /* The execution is done, and all of it was taken. */
 bool pd_watch_is_over(const struct pd_watch *watch);
+/* Why nobody here will see how it ends, though it may go on: a sentence, static; NULL: it is
+ * seen. `more` has told. */
+const char *pd_watch_broken(const struct pd_watch *watch);
+/* The number that comes next. */
+uint64_t pd_watch_next_seq(const struct pd_watch *watch);
 struct pd_execution *pd_watch_execution(const struct pd_watch *watch);
 /* An owner's run is canceled, unless it was detached. */
 void pd_watch_close(struct pd_watch *watch);

@@ -1,4 +1,4 @@
-/* What execution.c, execution_run.c and execution_watch.c share of an execution; nobody
+/* What execution.c and execution_*.c share of an execution; nobody
  * else's. */
 #ifndef PD_API_EXECUTION_STATE_H
 #define PD_API_EXECUTION_STATE_H
@@ -24,6 +24,7 @@ struct pd_executions {
     size_t n_live, n_finished, n_plain;
     size_t plain_bytes;
     size_t journal_bytes;
+    uint64_t born; /* executions there have been */
     const struct pd_execution_observer *observer;
     void *observer_arg;
 };
@@ -58,6 +59,12 @@ struct pd_execution {
     bool tell_again;
     size_t n_watches;
     struct pd_watch *owner;
+
+    uint64_t born;      /* of all->born */
+    const char *broken; /* why its watches see no end of it; static */
+    bool unlisted;      /* not in by_id */
+    /* of one at another replica */
+    uint64_t told_seq; /* the last event that was there when it was found */
 };
 
 struct pd_watch {
@@ -73,6 +80,8 @@ struct pd_watch {
 /* While there is more than the bounds allow: finished ones that nobody watches go,
  * oldest first; `spared` does not. */
 void pd_executions_evict(struct pd_executions *all, const struct pd_execution *spared);
+/* In no list, and not watched. */
+void pd_execution_free(struct pd_execution *execution);
 /* One that is done, and that nobody watches, goes. */
 void pd_execution_evict(struct pd_execution *execution);
 /* It is done: the observer is told, then the watches. */
@@ -99,6 +108,8 @@ void pd_execution_add_event(struct pd_execution *execution, enum pd_entry_type t
 /* Members that are less than 512 bytes. */
 void pd_execution_add_eventf(struct pd_execution *execution, enum pd_entry_type type,
                              const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Its journal took before_bytes and has grown: keep the bounds, and tell the watches. */
+void pd_execution_grew(struct pd_execution *execution, size_t before_bytes);
 /* Tell the watches that there is more. */
 void pd_execution_tell_more(struct pd_execution *execution);
 

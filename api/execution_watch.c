@@ -53,6 +53,13 @@ void pd_execution_tell_more(struct pd_execution *execution)
     execution->told = NULL;
 }
 
+void pd_execution_grew(struct pd_execution *execution, size_t before_bytes)
+{
+    execution->all->journal_bytes += execution->journal.bytes - before_bytes;
+    keep_bounds(execution);
+    pd_execution_tell_more(execution);
+}
+
 void pd_execution_add_event(struct pd_execution *execution, enum pd_entry_type type,
                             const struct pd_buf *members, size_t output_bytes)
 {
@@ -62,9 +69,7 @@ void pd_execution_add_event(struct pd_execution *execution, enum pd_entry_type t
 
     pd_journal_add(journal, type, time_us, members->data ? members->data : "", members->len,
                    output_bytes);
-    execution->all->journal_bytes += journal->bytes - before;
-    keep_bounds(execution);
-    pd_execution_tell_more(execution);
+    pd_execution_grew(execution, before);
 }
 
 void pd_execution_add_eventf(struct pd_execution *execution, enum pd_entry_type type,
@@ -111,6 +116,8 @@ struct pd_watch *pd_watch_open(struct pd_execution *execution, uint64_t from_seq
     if (execution->plain)
         pd_plain_tell(execution);
     end = execution->journal.last_seq + 1;
+    if (end <= execution->told_seq)
+        end = execution->told_seq + 1;
     assert(events->more && from_seq >= 1 && !(owner && execution->owner));
     if (execution->n_watches == PD_WATCHES_MAX)
         return NULL;
@@ -148,6 +155,16 @@ struct pd_entry *pd_watch_next(struct pd_watch *watch)
 bool pd_watch_is_over(const struct pd_watch *watch)
 {
     return watch->execution->done && watch->next_seq > watch->execution->journal.last_seq;
+}
+
+const char *pd_watch_broken(const struct pd_watch *watch)
+{
+    return watch->execution->broken;
+}
+
+uint64_t pd_watch_next_seq(const struct pd_watch *watch)
+{
+    return watch->next_seq;
 }
 
 struct pd_execution *pd_watch_execution(const struct pd_watch *watch)

@@ -111,6 +111,7 @@ void pd_plain_keep(struct pd_executions *all, struct pd_plain *plain, const char
     pd_buf_fini(&plain->outcome.streams[0]); /* what is in `output`, too */
     pd_buf_fini(&plain->outcome.streams[1]);
     execution->all = all;
+    execution->born = ++all->born;
     execution->done = true;
     execution->plain = plain;
     execution->plain_bytes = bytes_of(plain);

@@ -32,6 +32,7 @@ enum pd_close_code {
     PD_CLOSE_NEVER_BEGAN = 4000, /* the run was refused or failed: `error` has said why */
     PD_CLOSE_IDLE = 4001,
     PD_CLOSE_LIFE = 4002,
+    PD_CLOSE_ELSEWHERE = 4003, /* how it ends is seen elsewhere, or by asking again */
 };
 
 struct pd_websocket;
