@@ -7,6 +7,7 @@
 
 #include "api/answered.h"
 #include "api/async.h"
+#include "api/async_inside.h"
 #include "api/auth.h"
 #include "api/book.h"
 #include "api/catalogue.h"
@@ -19,6 +20,7 @@
 #include "api/listener.h"
 #include "api/login.h"
 #include "api/metrics.h"
+#include "api/mirror.h"
 #include "api/rates.h"
 #include "api/reference.h"
 #include "api/server.h"
@@ -279,6 +281,23 @@ static int open_book(struct pd_api *api, const struct pd_api_config *config, str
     return pd_book_open(&book, &api->context.book, err);
 }
 
+/* What has no ledger runs nothing that others know of. */
+static int open_mirror(struct pd_api *api, const struct pd_api_config *config, struct pd_err *err)
+{
+    const struct pd_mirror_config mirror = {
+        .loop = config->loop,
+        .redis = config->redis,
+        .executions = api->context.executions,
+        .ledger = config->ledger,
+        .local = &pd_async_mirror_local,
+        .arg = &api->context,
+    };
+
+    if (!config->redis || !config->ledger || config->runs_nothing)
+        return 0;
+    return pd_mirror_open(&mirror, &api->context.mirror, err);
+}
+
 int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, struct pd_err *err)
 {
     struct pd_api *api;
@@ -352,7 +371,8 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
     if (config->redis && pd_shared_sessions_open(config->redis, api->context.sessions,
                                                  &api->context.shared_sessions, err) < 0)
         return err->kind;
-    return config->ledger ? open_book(api, config, err) : 0;
+    rc = config->ledger ? open_book(api, config, err) : 0;
+    return rc == 0 ? open_mirror(api, config, err) : rc;
 }
 
 int pd_api_port(const struct pd_api *api)
@@ -384,6 +404,12 @@ static void tell_drained(struct pd_api *api)
         drained(api->drained_arg);
 }
 
+static bool is_watched(const struct pd_api *api)
+{
+    return pd_server_streaming(api->server) > 0 ||
+           (api->context.mirror && pd_mirror_telling(api->context.mirror) > 0);
+}
+
 static void on_soon(uv_timer_t *timer)
 {
     struct pd_api *api = timer->data;
@@ -392,7 +418,7 @@ static void on_soon(uv_timer_t *timer)
         return; /* idleness will be told again */
     if ((api->context.book && pd_book_ending(api->context.book) > 0) ||
         pd_server_writing(api->server) > 0 ||
-        (pd_server_streaming(api->server) > 0 && api->streams_looks++ < STREAMS_LOOKS))
+        (is_watched(api) && api->streams_looks++ < STREAMS_LOOKS))
         uv_timer_start(&api->soon, on_soon, DRAIN_LOOK_MS, 0);
     else
         tell_drained(api);
@@ -449,12 +475,22 @@ static void on_dispatch_closed(void *arg)
     uv_close((uv_handle_t *)&api->soon, on_timer_closed);
 }
 
-static void on_viewers_closed(void *arg)
+static void on_mirror_closed(void *arg)
 {
     struct pd_api *api = arg;
 
     pd_slots_close(api->context.slots);
     pd_dispatch_close(api->context.dispatch, on_dispatch_closed, api);
+}
+
+static void on_viewers_closed(void *arg)
+{
+    struct pd_api *api = arg;
+
+    if (api->context.mirror)
+        pd_mirror_close(PD_STEAL(api->context.mirror), on_mirror_closed, api);
+    else
+        on_mirror_closed(api);
 }
 
 static void on_watches_closed(void *arg)

@@ -8,6 +8,7 @@
 #include "api/context.h"
 #include "api/execution.h"
 #include "api/ledger.h"
+#include "api/mirror.h"
 #include "api/record_query.h"
 #include "api/records.h"
 #include "api/route.h"
@@ -31,8 +32,10 @@ struct asking {
     struct pd_api_context *api;
     struct pd_exchange *exchange; /* NULL: the client hung up */
     char id[PD_RECORD_ID_BYTES];
-    char own[PD_KEY_ID_MAX]; /* for a DELETE: whose it must be; "": anybody's */
+    char own[PD_KEY_ID_MAX]; /* of one: whose it must be; "": anybody's */
 };
+
+static const struct pd_err none = {.kind = PD_NOT_FOUND, .msg = "there is no such execution"};
 
 static void on_asking_gone(void *arg)
 {
@@ -88,13 +91,33 @@ static void put_place(const struct asking *asking, struct pd_buf *text)
                        (long long)(place.wait_ms / 1000), (long long)(place.wait_ms % 1000));
 }
 
+static void on_shown(void *arg, const struct pd_err *err, const char *text, size_t len)
+{
+    struct asking *asking = arg;
+    struct pd_buf body;
+
+    if (asking->exchange && err) {
+        pd_async_problem_of(asking->exchange, err->kind == PD_NOT_FOUND ? &none : err);
+    } else if (asking->exchange) {
+        pd_buf_init(&body, len);
+        (void)!pd_buf_add(&body, text, len, NULL); /* fits */
+        pd_exchange_reply(asking->exchange, 200, "application/json", NULL, &body);
+    }
+    free(asking);
+}
+
 static void on_one(void *arg, struct pd_buf *text, const struct pd_err *err)
 {
     struct asking *asking = arg;
+    struct pd_mirror *mirror = asking->api->mirror;
+    struct pd_err why;
 
     if (!err && asking->exchange)
         put_place(asking, text);
-    on_text(arg, text, err);
+    if (!err || err->kind != PD_NOT_FOUND || !asking->exchange || !mirror ||
+        pd_mirror_show(mirror, asking->id, *asking->own ? asking->own : NULL, on_shown, asking,
+                       &why) < 0)
+        on_text(arg, text, err);
 }
 
 /* A run of a WebSocket or of SSE that goes on: it has no record before its end. `own`:
@@ -111,11 +134,10 @@ static struct pd_execution *find_live(const struct pd_api_context *api, const ch
     return execution;
 }
 
-static void reply_live(struct pd_exchange *exchange, const struct pd_execution *execution)
+static void format_live(const struct pd_execution *execution, struct pd_buf *out)
 {
     const struct pd_request *request = pd_execution_request(execution);
     pd_autonode struct pd_node *node = pd_node_map_new();
-    struct pd_buf body;
 
     pd_node_set_string(node, "id", pd_execution_id(execution));
     pd_node_set_string(node, "status", "running");
@@ -123,8 +145,15 @@ static void reply_live(struct pd_exchange *exchange, const struct pd_execution *
     pd_node_set_string(node, "key", pd_execution_key_id(execution));
     pd_node_set_string(node, "pool", request->pool);
     pd_node_set_string(node, "language", request->language->name);
-    pd_buf_init(&body, LIVE_BYTES_MAX);
-    (void)!pd_json_format(node, &body, NULL);
+    pd_buf_init(out, LIVE_BYTES_MAX);
+    (void)!pd_json_format(node, out, NULL); /* fits */
+}
+
+static void reply_live(struct pd_exchange *exchange, const struct pd_execution *execution)
+{
+    struct pd_buf body;
+
+    format_live(execution, &body);
     pd_exchange_reply(exchange, 200, "application/json", NULL, &body);
 }
 
@@ -146,6 +175,7 @@ void pd_async_get_handle(void *arg, struct pd_exchange *exchange)
         return;
     }
     asking = asking_new(api, exchange, id);
+    pd_strcpy(asking->own, sizeof asking->own, own ? own : "");
     ask(asking, api->ledger->ops->get(api->ledger, id, own, on_one, asking, &err), &err);
 }
 
@@ -176,6 +206,15 @@ void pd_async_list_handle(void *arg, struct pd_exchange *exchange)
 
 /* ---- canceling ---- */
 
+static void reply_canceling(struct pd_exchange *exchange, const char *id)
+{
+    struct pd_buf body;
+
+    pd_buf_init(&body, PD_RECORD_ID_BYTES + 64);
+    (void)!pd_buf_addf(&body, NULL, "{\"id\":\"%s\",\"canceling\":true}\n", id);
+    pd_exchange_reply(exchange, 202, "application/json", NULL, &body);
+}
+
 /* One that is not under way is done already, or is not there: the record tells. */
 static void on_not_live(void *arg, struct pd_buf *text, const struct pd_err *err)
 {
@@ -201,13 +240,36 @@ static void ask_not_live(struct asking *asking)
     }
 }
 
-static void reply_canceling(struct pd_exchange *exchange, const char *id)
+/* A run of a WebSocket or of SSE that goes on at another replica. */
+static void on_canceled_elsewhere(void *arg, const struct pd_err *err, const char *text, size_t len)
 {
-    struct pd_buf body;
+    struct asking *asking = arg;
 
-    pd_buf_init(&body, PD_RECORD_ID_BYTES + 64);
-    (void)!pd_buf_addf(&body, NULL, "{\"id\":\"%s\",\"canceling\":true}\n", id);
-    pd_exchange_reply(exchange, 202, "application/json", NULL, &body);
+    (void)text;
+    (void)len;
+    if (!asking->exchange) {
+        free(asking);
+    } else if (err && err->kind == PD_NOT_FOUND) {
+        ask_not_live(asking);
+    } else {
+        if (err && err->kind == PD_CONFLICT)
+            pd_async_problem(asking->exchange, 409, err->msg);
+        else if (err)
+            pd_async_problem_of(asking->exchange, err);
+        else
+            reply_canceling(asking->exchange, asking->id);
+        free(asking);
+    }
+}
+
+static void ask_elsewhere(struct asking *asking)
+{
+    struct pd_mirror *mirror = asking->api->mirror;
+    struct pd_err err;
+
+    if (!mirror || pd_mirror_cancel(mirror, asking->id, *asking->own ? asking->own : NULL,
+                                    on_canceled_elsewhere, asking, &err) < 0)
+        ask_not_live(asking);
 }
 
 static void on_canceled(void *arg, const struct pd_err *err)
@@ -219,7 +281,7 @@ static void on_canceled(void *arg, const struct pd_err *err)
         return;
     }
     if (err && err->kind == PD_NOT_FOUND) {
-        ask_not_live(asking);
+        ask_elsewhere(asking);
         return;
     } else if (err) {
         pd_async_problem_of(asking->exchange, err);
@@ -257,3 +319,32 @@ void pd_async_delete_handle(void *arg, struct pd_exchange *exchange)
         rc = api->ledger->ops->get(api->ledger, id, own, on_not_live, asking, &err);
     ask(asking, rc, &err);
 }
+
+/* ---- for other replicas ---- */
+
+static enum pd_mirror_word cancel_here(void *arg, const char *run, const char *key_id)
+{
+    struct pd_api_context *api = arg;
+    struct pd_execution *execution = pd_executions_find(api->executions, run);
+    struct pd_execution *live = find_live(api, run, key_id);
+
+    if (live) {
+        pd_execution_cancel(live);
+        return PD_MIRROR_CANCELING;
+    }
+    return execution && pd_execution_is_done(execution) &&
+                   (!key_id || strcmp(key_id, pd_execution_key_id(execution)) == 0)
+               ? PD_MIRROR_ENDED
+               : PD_MIRROR_NONE;
+}
+
+static bool show_here(void *arg, const char *run, const char *key_id, struct pd_buf *out)
+{
+    const struct pd_execution *live = find_live(arg, run, key_id);
+
+    if (live)
+        format_live(live, out);
+    return live != NULL;
+}
+
+const struct pd_mirror_local pd_async_mirror_local = {.cancel = cancel_here, .show = show_here};

@@ -12,6 +12,7 @@
 
 struct pd_api_context;
 struct pd_exchange;
+struct pd_mirror_local;
 
 /* Answer with problem details (RFC 9457); each ends the exchange. A 503 says when to
  * come back. */
@@ -23,6 +24,9 @@ void pd_async_refuse(struct pd_exchange *exchange, const struct pd_refusal *refu
 /* Whose executions a client may see: its key's own, or (NULL) everybody's. Of async_ask.c. */
 const char *pd_async_sees_only(const struct pd_api_context *api,
                                const struct pd_exchange *exchange);
+
+/* For other replicas (api/mirror.h); `arg` is the API's context. Of async_ask.c. */
+extern const struct pd_mirror_local pd_async_mirror_local;
 
 /* False: the exchange is answered 501. A test's API may be without a database; the
  * service never is. */

@@ -16,6 +16,7 @@
 struct pd_book;
 struct pd_executions;
 struct pd_ledger;
+struct pd_mirror;
 struct pd_rates;
 struct pd_records;
 struct pd_shared_sessions;
@@ -39,6 +40,7 @@ struct pd_api_context {
     struct pd_ledger *ledger;         /* api/ledger.h; NULL: nothing is kept */
     struct pd_book *book;             /* api/book.h; NULL: nothing is kept */
     struct pd_viewers *viewers;       /* api/viewer.h */
+    struct pd_mirror *mirror;         /* api/mirror.h; NULL: no other replica */
     struct pd_reference *reference;
     struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
     struct pd_request_rules rules; /* of POST /execute */

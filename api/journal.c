@@ -249,30 +249,75 @@ static bool take_gap(struct cursor *cursor, uint64_t *ret_from_seq, uint64_t *re
            skip(cursor, ",\"bytes\":") && take_number(cursor, ret_bytes);
 }
 
-int pd_journal_recall(struct pd_journal *journal, const char *json, size_t len, struct pd_err *err)
+/* What a text says of the event that it is. */
+struct told {
+    enum pd_entry_type type;
+    uint64_t from_seq, seq;
+    uint64_t bytes; /* that a gap stands for */
+};
+
+static int read_told(const char *json, size_t len, struct told *told, struct pd_err *err)
 {
     struct cursor cursor = {.at = json, .len = len};
-    enum pd_entry_type type = PD_ENTRY_ACCEPTED;
-    uint64_t seq = 0;
-    uint64_t from_seq, bytes = 0;
-    struct pd_entry *event;
 
-    if (!skip(&cursor, "{\"type\":\"") || !take_type(&cursor, &type) ||
-        !skip(&cursor, "\",\"seq\":") || !take_number(&cursor, &seq) ||
+    *told = (struct told){.type = PD_ENTRY_ACCEPTED};
+    if (!skip(&cursor, "{\"type\":\"") || !take_type(&cursor, &told->type) ||
+        !skip(&cursor, "\",\"seq\":") || !take_number(&cursor, &told->seq) ||
         !skip(&cursor, ",\"time\":") || cursor.len == 0 || json[len - 1] != '}')
         return pd_err_set(err, PD_INVALID, "a text that is no event");
-    from_seq = seq;
-    if (type == PD_ENTRY_DROPPED && (!take_gap(&cursor, &from_seq, &bytes) || from_seq > seq))
+    told->from_seq = told->seq;
+    if (told->type == PD_ENTRY_DROPPED &&
+        (!take_gap(&cursor, &told->from_seq, &told->bytes) || told->from_seq > told->seq))
         return pd_err_set(err, PD_INVALID, "a gap that is none");
-    if (from_seq <= journal->last_seq)
-        return pd_err_set(err, PD_INVALID, "an event whose number was there before");
-    if (from_seq > journal->last_seq + 1)
-        append(journal, gap_of(journal->last_seq + 1, from_seq - 1, 0));
-    event = pd_calloc(1, sizeof *event + len + 1);
-    *event = (struct pd_entry){.refs = 1, .type = type, .from_seq = from_seq, .seq = seq};
-    event->output_bytes = (size_t)bytes;
+    if (told->from_seq == 0)
+        return pd_err_set(err, PD_INVALID, "an event without a number");
+    return 0;
+}
+
+static void append_told(struct pd_journal *journal, const struct told *told, const char *json,
+                        size_t len, size_t output_bytes)
+{
+    struct pd_entry *event = pd_calloc(1, sizeof *event + len + 1);
+
+    *event = (struct pd_entry){
+        .refs = 1, .type = told->type, .from_seq = told->from_seq, .seq = told->seq};
+    event->output_bytes = output_bytes;
     event->len = len;
     memcpy(event->json, json, len);
     append(journal, event);
+}
+
+int pd_journal_recall(struct pd_journal *journal, const char *json, size_t len, struct pd_err *err)
+{
+    struct told told;
+    int rc = read_told(json, len, &told, err);
+
+    if (rc < 0)
+        return rc;
+    if (told.from_seq <= journal->last_seq)
+        return pd_err_set(err, PD_INVALID, "an event whose number was there before");
+    if (told.from_seq > journal->last_seq + 1)
+        append(journal, gap_of(journal->last_seq + 1, told.from_seq - 1, 0));
+    append_told(journal, &told, json, len, (size_t)told.bytes);
+    return 0;
+}
+
+int pd_journal_follow(struct pd_journal *journal, const char *json, size_t len, size_t output_bytes,
+                      struct pd_err *err)
+{
+    struct told told;
+    int rc = read_told(json, len, &told, err);
+
+    if (rc < 0)
+        return rc;
+    if (told.seq <= journal->last_seq)
+        return 0;
+    if (told.from_seq > journal->last_seq + 1)
+        return pd_err_set(err, PD_CONFLICT, "events before %llu are missing",
+                          (unsigned long long)told.from_seq);
+    if (told.from_seq <= journal->last_seq) /* a gap, some of which was seen as it was */
+        append(journal, gap_of(journal->last_seq + 1, told.seq, output_bytes));
+    else
+        append_told(journal, &told, json, len, output_bytes);
     return 0;
 }

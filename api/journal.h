@@ -63,6 +63,12 @@ const struct pd_entry *pd_journal_add(struct pd_journal *journal, enum pd_entry_
  * such text, or its number is none that can follow. */
 int pd_journal_recall(struct pd_journal *journal, const char *json, size_t len, struct pd_err *err)
     __attribute__((warn_unused_result));
+/* Append an event as another journal of the same run has it, with the output bytes that it
+ * stands for there. 0, also where its number was there before: it is ignored. PD_CONFLICT:
+ * numbers before it are missing, which would have to come first; PD_INVALID: it is no such
+ * text. */
+int pd_journal_follow(struct pd_journal *journal, const char *json, size_t len, size_t output_bytes,
+                      struct pd_err *err) __attribute__((warn_unused_result));
 /* The JSON text of a gap, as a line of what can be recalled. */
 #define PD_GAP_BYTES_MAX 256
 void pd_journal_format_gap(uint64_t from_seq, uint64_t to_seq, size_t output_bytes,

@@ -11,6 +11,7 @@
 #include "api/execution.h"
 #include "api/head.h"
 #include "api/ledger.h"
+#include "api/mirror.h"
 #include "api/route.h"
 #include "api/viewer.h"
 #include "common/mem.h"
@@ -98,6 +99,7 @@ struct asking {
     const char *own; /* whose it must be; NULL: anybody's */
     uint64_t from_seq;
     bool by_socket; /* else by SSE */
+    bool unsure;    /* a replica that may have it did not answer */
     struct pd_websocket_offer offer;
 };
 
@@ -169,8 +171,12 @@ static void show_recorded(struct asking *asking, const struct pd_buf *text)
 
 static void on_events(void *arg, struct pd_buf *text, const struct pd_err *err)
 {
+    static const struct pd_err unsure = {.kind = PD_UNAVAILABLE,
+                                         .msg = "not all replicas have answered: ask again"};
     struct asking *asking = arg;
 
+    if (err && err->kind == PD_NOT_FOUND && asking->unsure)
+        err = &unsure;
     if (asking->exchange && err)
         pd_async_problem_of(asking->exchange, err);
     else if (asking->exchange)
@@ -178,19 +184,45 @@ static void on_events(void *arg, struct pd_buf *text, const struct pd_err *err)
     free(asking);
 }
 
-static void ask_records(const struct asking *question)
+/* False: it is answered, and freed. */
+static bool ask_records(struct asking *asking)
 {
+    struct pd_err err;
+
+    if (asking->api->ledger->ops->events(asking->api->ledger, asking->id, asking->own, on_events,
+                                         asking, &err) == 0)
+        return true;
+    pd_async_problem_of(asking->exchange, &err);
+    free(asking);
+    return false;
+}
+
+/* ---- watching one that another replica has ---- */
+
+static void on_elsewhere(void *arg, const struct pd_err *err, struct pd_execution *execution)
+{
+    struct asking *asking = arg;
+
+    asking->unsure = err && err->kind != PD_NOT_FOUND;
+    if (asking->exchange && err) {
+        ask_records(asking);
+        return;
+    }
+    if (asking->exchange)
+        show(asking, execution);
+    free(asking);
+}
+
+static void ask_others(const struct asking *question)
+{
+    struct pd_mirror *mirror = question->api->mirror;
     struct asking *asking = PD_NEW(struct asking);
     struct pd_err err;
 
     *asking = *question;
-    if (asking->api->ledger->ops->events(asking->api->ledger, asking->id, asking->own, on_events,
-                                         asking, &err) < 0) {
-        pd_async_problem_of(asking->exchange, &err);
-        free(asking);
-    } else {
-        pd_exchange_on_gone(asking->exchange, on_asking_gone, asking);
-    }
+    if ((mirror && pd_mirror_follow(mirror, asking->id, on_elsewhere, asking, &err) == 0) ||
+        ask_records(asking))
+        pd_exchange_on_gone(question->exchange, on_asking_gone, asking);
 }
 
 void pd_stream_watch_handle(void *arg, struct pd_exchange *exchange)
@@ -208,6 +240,8 @@ void pd_stream_watch_handle(void *arg, struct pd_exchange *exchange)
         return;
     pd_route_segment("/executions/{}/stream", pd_exchange_path(exchange), asking.id);
     execution = pd_executions_find(asking.api->executions, asking.id);
+    if (!execution && asking.api->mirror)
+        execution = pd_mirror_find(asking.api->mirror, asking.id);
     if (asking.from_seq == 0)
         pd_exchange_problem(
             exchange, &(struct pd_problem_details){
@@ -215,7 +249,7 @@ void pd_stream_watch_handle(void *arg, struct pd_exchange *exchange)
     else if (execution)
         show(&asking, execution);
     else if (asking.api->ledger)
-        ask_records(&asking);
+        ask_others(&asking);
     else
         tell_none(exchange);
 }

@@ -37,6 +37,7 @@ class Live:
         self.frames = []
         self.times = []
         self.credit = 0
+        self.broken = None  # why its end was not seen
         self.read_to = 0  # of all that was printed, what `until` has found
 
     async def say(self, **frame):
@@ -55,6 +56,9 @@ class Live:
         if frame["type"] == "stdin_credit":
             self.credit += frame["bytes"]
             return frame  # no event of the run
+        if frame["type"] == "error" and "seq" not in frame:
+            self.broken = frame["problem"]
+            return frame  # nor is this
         if self.frames:
             last, next_seq = self.frames[-1]["seq"], frame.get("from_seq", frame["seq"])
             assert next_seq <= last + 1 <= frame["seq"], (self.frames[-1], frame)
@@ -164,6 +168,7 @@ def events(file):
         if event:
             frame = json.loads(event["data"])
             check(frame)
-            assert event["event"] == frame["type"] and int(event["id"]) == frame["seq"], event
+            assert event["event"] == frame["type"], event
+            assert event.get("id") == (str(frame["seq"]) if "seq" in frame else None), event
             yield frame
         event = {}
