@@ -302,6 +302,16 @@ int pd_journal_recall(struct pd_journal *journal, const char *json, size_t len, 
     return 0;
 }
 
+/* What is left of so many output bytes behind those of the events that are here, from one on. */
+static size_t rest_of(const struct pd_journal *journal, uint64_t from_seq, size_t output_bytes)
+{
+    for (size_t i = journal->count; i > 0 && journal->events[i - 1]->from_seq >= from_seq; i--) {
+        size_t here = journal->events[i - 1]->output_bytes;
+        output_bytes -= here < output_bytes ? here : output_bytes;
+    }
+    return output_bytes;
+}
+
 int pd_journal_follow(struct pd_journal *journal, const char *json, size_t len, size_t output_bytes,
                       struct pd_err *err)
 {
@@ -316,7 +326,8 @@ int pd_journal_follow(struct pd_journal *journal, const char *json, size_t len, 
         return pd_err_set(err, PD_CONFLICT, "events before %llu are missing",
                           (unsigned long long)told.from_seq);
     if (told.from_seq <= journal->last_seq) /* a gap, some of which was seen as it was */
-        append(journal, gap_of(journal->last_seq + 1, told.seq, output_bytes));
+        append(journal, gap_of(journal->last_seq + 1, told.seq,
+                               rest_of(journal, told.from_seq, output_bytes)));
     else
         append_told(journal, &told, json, len, output_bytes);
     return 0;

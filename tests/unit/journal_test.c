@@ -199,6 +199,50 @@ static void test_what_is_no_event_is_not_recalled(void **state)
     pd_journal_fini(&journal);
 }
 
+static int follow(struct pd_journal *journal, const char *json, size_t bytes)
+{
+    struct pd_err err;
+
+    return pd_journal_follow(journal, json, strlen(json), bytes, &err);
+}
+
+/* As another journal has it, message by message: twice, with a hole, in another cut. */
+static void test_followed(void **state)
+{
+    struct pd_journal journal;
+
+    (void)state;
+    pd_journal_init(&journal);
+    assert_int_equal(follow(&journal, "{\"type\":\"accepted\",\"seq\":1,\"time\":0.0}", 0), 0);
+    assert_int_equal(follow(&journal, "{\"type\":\"stdout\",\"seq\":3,\"time\":0.1}", 4),
+                     PD_CONFLICT);
+    assert_int_equal(journal.last_seq, 1);
+    assert_int_equal(follow(&journal, "{\"type\":\"stdout\",\"seq\":2,\"time\":0.1}", 4), 0);
+    assert_int_equal(follow(&journal, "{\"type\":\"stdout\",\"seq\":2,\"time\":0.1}", 4), 0);
+    assert_int_equal(follow(&journal, "{\"type\":\"stdout\",\"seq\":0,\"time\":0.1}", 4),
+                     PD_INVALID);
+    assert_int_equal(follow(&journal, "no event", 4), PD_INVALID);
+    check(&journal, 2, 4);
+    /* There it was trimmed meanwhile; what is here stays. */
+    assert_int_equal(follow(&journal,
+                            "{\"type\":\"dropped\",\"seq\":5,\"time\":0,\"from_seq\":2,"
+                            "\"to_seq\":5,\"bytes\":16}",
+                            16),
+                     0);
+    check(&journal, 5, 16);
+    assert_int_equal(journal.events[1]->type, PD_ENTRY_STDOUT);
+    assert_int_equal(journal.events[2]->type, PD_ENTRY_DROPPED);
+    assert_int_equal(journal.events[2]->from_seq, 3);
+    assert_int_equal(follow(&journal,
+                            "{\"type\":\"dropped\",\"seq\":8,\"time\":0,\"from_seq\":7,"
+                            "\"to_seq\":8,\"bytes\":1}",
+                            1),
+                     PD_CONFLICT);
+    assert_int_equal(follow(&journal, "{\"type\":\"exit\",\"seq\":6,\"time\":0.2}", 0), 0);
+    check(&journal, 6, 16);
+    pd_journal_fini(&journal);
+}
+
 static void test_characters_are_not_split(void **state)
 {
     static const char text[] = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\r\x1b[31mz";
@@ -255,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_an_entry_outlives_its_trimming),
         cmocka_unit_test(test_recalled),
         cmocka_unit_test(test_what_is_no_event_is_not_recalled),
+        cmocka_unit_test(test_followed),
         cmocka_unit_test(test_characters_are_not_split),
         cmocka_unit_test(test_other_bytes_go_as_base64),
     };
