@@ -274,3 +274,5 @@ class Faults(unittest.IsolatedAsyncioTestCase):
                         self.assertEqual(second.exit["status"], "lost")
                         end = await asyncio.to_thread(done, a, accepted)
                         self.assertEqual(end["cause"], "lost")
+            await asyncio.to_thread(wait_for, lambda: not b.containers(), 60)
+            cluster.forget(b)
