@@ -3,128 +3,17 @@
  * bounds before anything is copied. */
 #include "common/yaml.h"
 
-#include <errno.h>
-#include <math.h>
 #include <string.h>
 #include <yaml.h>
 
 #include "common/asset.h"
 #include "common/mem.h"
 #include "common/utf8.h"
+#include "common/yaml_scalar.h"
 
 #define ANCHORS_MAX 256
 #define DIRECTIVES_MAX 64
 #define TREE_BYTES_MAX (4 * PD_YAML_BYTES_MAX) /* of strings, expanded aliases included */
-
-/* ---- scalars (YAML 1.2, 10.3.2: the core schema) ---- */
-
-static bool is_one_of(const char *text, const char *const *words, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(text, words[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool parse_null(const char *text)
-{
-    static const char *const words[] = {"", "~", "null", "Null", "NULL"};
-    return is_one_of(text, words, PD_COUNT(words));
-}
-
-static bool parse_bool(const char *text, bool *ret)
-{
-    static const char *const yes[] = {"true", "True", "TRUE"};
-    static const char *const no[] = {"false", "False", "FALSE"};
-
-    *ret = is_one_of(text, yes, PD_COUNT(yes));
-    return *ret || is_one_of(text, no, PD_COUNT(no));
-}
-
-#define DIGITS "0123456789"
-
-static bool looks_int(const char *text, int *ret_base)
-{
-    const char *digits = DIGITS;
-
-    *ret_base = 10;
-    if (strncmp(text, "0o", 2) == 0) {
-        *ret_base = 8;
-        digits = "01234567";
-    } else if (strncmp(text, "0x", 2) == 0) {
-        *ret_base = 16;
-        digits = DIGITS "abcdefABCDEF";
-    }
-    if (*ret_base != 10)
-        text += 2;
-    else if (*text == '-' || *text == '+')
-        text++;
-    return *text && text[strspn(text, digits)] == '\0';
-}
-
-static bool looks_number(const char *text)
-{
-    size_t whole, fraction = 0;
-
-    text += *text == '-' || *text == '+';
-    whole = strspn(text, DIGITS);
-    text += whole;
-    if (*text == '.') {
-        fraction = strspn(++text, DIGITS);
-        text += fraction;
-    }
-    if (whole + fraction == 0)
-        return false;
-    if (*text == 'e' || *text == 'E') {
-        text++;
-        text += *text == '-' || *text == '+';
-        if (!strspn(text, DIGITS))
-            return false;
-        text += strspn(text, DIGITS);
-    }
-    return *text == '\0';
-}
-
-static bool looks_unbounded(const char *text)
-{
-    static const char *const words[] = {".inf", ".Inf", ".INF", ".nan", ".NaN", ".NAN"};
-    return is_one_of(text + (*text == '-' || *text == '+'), words, PD_COUNT(words));
-}
-
-/* What a plain scalar means. PD_INVALID: a number that cannot be held. */
-static int resolve(const char *text, size_t len, struct pd_node **ret_node)
-{
-    int base;
-    bool truth;
-
-    if (strlen(text) != len) {
-        *ret_node = pd_node_string_new_len(text, len);
-    } else if (parse_null(text)) {
-        *ret_node = pd_node_null_new();
-    } else if (parse_bool(text, &truth)) {
-        *ret_node = pd_node_bool_new(truth);
-    } else if (looks_int(text, &base)) {
-        long long value;
-        errno = 0;
-        value = strtoll(base == 10 ? text : text + 2, NULL, base);
-        if (errno)
-            return PD_INVALID;
-        *ret_node = pd_node_int_new(value);
-    } else if (looks_number(text)) {
-        double value = strtod(text, NULL);
-        if (!isfinite(value))
-            return PD_INVALID;
-        *ret_node = pd_node_number_new(value);
-    } else if (looks_unbounded(text)) {
-        return PD_INVALID;
-    } else {
-        *ret_node = pd_node_string_new_len(text, len);
-    }
-    return 0;
-}
-
-/* ---- parsing ---- */
 
 struct anchor {
     char *name;
@@ -284,7 +173,7 @@ static int read_scalar(struct reader *reader, struct pd_node **ret_node)
         plain = strcmp((const char *)tag, "!") != 0 && strcmp((const char *)tag, YAML_STR_TAG) != 0;
     if (!plain)
         *ret_node = pd_node_string_new_len(text, len);
-    else if (resolve(text, len, ret_node) < 0)
+    else if (pd_yaml_scalar(text, len, ret_node) < 0)
         return FAIL(reader, PD_INVALID, line_of(reader), "number out of range: %.40s", text);
     if (tag && (rc = check_tag(reader, tag, (*ret_node)->kind)) < 0) {
         pd_node_free(*ret_node);
