@@ -4,7 +4,6 @@
  * facts, because the engine that answers next may be another one. */
 #include "controller/docker_engine.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -15,6 +14,7 @@
 #include "common/mem.h"
 #include "common/metrics.h"
 #include "common/time.h"
+#include "controller/docker_operation.h"
 #include "controller/docker_reply.h"
 
 #define CONNECT_TIMEOUT_MS 5000
@@ -60,54 +60,6 @@ struct pd_docker_engine {
     void *closed_arg;
 };
 
-/* ---- errors ---- */
-
-/* What the engine says when the machine, not the request, is the matter. */
-static bool says_exhausted(const char *message)
-{
-    static const char *const signs[] = {"no space left on device", "cannot allocate memory",
-                                        "too many open files", "disk quota exceeded",
-                                        "resource temporarily unavailable"};
-
-    for (unsigned i = 0; i < PD_COUNT(signs); i++) {
-        if (strcasestr(message, signs[i]))
-            return true;
-    }
-    return false;
-}
-
-static int kind_of(int status, const char *message)
-{
-    if (says_exhausted(message))
-        return PD_LIMIT;
-    switch (status) {
-    case 400:
-        return PD_INVALID;
-    case 401:
-    case 403:
-        return PD_DENIED;
-    case 404:
-        return PD_NOT_FOUND;
-    case 409:
-        return PD_CONFLICT;
-    default:
-        return PD_UNAVAILABLE;
-    }
-}
-
-/* The engine's errors are {"message": "..."}; a proxy's may be anything. */
-static void set_status_err(struct pd_err *err, int status, const char *text, size_t len)
-{
-    pd_autonode struct pd_node *node = NULL;
-    const char *message = "";
-
-    if (pd_json_parse(text, len, &node, NULL) == 0)
-        message = pd_docker_text(node, "message");
-    if (!*message)
-        message = text;
-    pd_err_set(err, kind_of(status, message), "the engine answers %d: %.400s", status, message);
-}
-
 /* ---- calls ---- */
 
 static void call_free(struct call *call)
@@ -119,43 +71,18 @@ static void call_free(struct call *call)
     free(call);
 }
 
-#define OPERATION_BYTES 48
-
-/* What a call does, in few words: "containers_create", "containers_start",
- * "delete_containers". Names and ids do not count: they are the second of two
- * parts of the path, or stand in the middle. */
-static void operation_of(const struct call *call, char out[static OPERATION_BYTES])
-{
-    static const char *const words[] = {"create", "json", "prune", "load"};
-    char path[128];
-    char *first = path + 1, *last;
-    bool named;
-
-    pd_strcpy(path, sizeof path, call->path);
-    path[strcspn(path, "?")] = '\0';
-    last = strrchr(path, '/') + 1;
-    named = last > first && strchr(first, '/') < last - 1;
-    for (unsigned i = 0; last > first && i < PD_COUNT(words); i++)
-        named = named || strcmp(words[i], last) == 0;
-    first[strcspn(first, "/")] = '\0';
-    snprintf(out, OPERATION_BYTES, "%.20s_%.24s", named ? first : call->method,
-             named ? last : first);
-    for (char *p = out; *p; p++)
-        *p = (char)tolower((unsigned char)*p);
-}
-
 static void note_call(const struct call *call)
 {
-    char operation[OPERATION_BYTES];
+    char operation[PD_DOCKER_OPERATION_BYTES];
     char code[16] = "none";
 
     if (!call->engine->metrics)
         return;
-    operation_of(call, operation);
+    pd_docker_operation(call->method, call->path, operation);
     if (call->status)
         snprintf(code, sizeof code, "%d", call->status);
-    pd_metrics_add(call->engine->metrics, PD_M_PROVIDER_CALLS,
-                   PD_LABELS("docker", operation, code), 1);
+    pd_metrics_add(call->engine->metrics, PD_M_PROVIDER_CALLS, PD_LABELS("docker", operation, code),
+                   1);
     if (!call->on_message) /* else it lasts as long as somebody listens */
         pd_metrics_observe(call->engine->metrics, PD_M_PROVIDER_SECONDS,
                            PD_LABELS("docker", operation),
@@ -183,7 +110,7 @@ static void end_with_text(struct call *call, int status, const char *text, size_
     struct pd_err err;
 
     if ((status < 200 || status > 299) && status != STATUS_NOT_MODIFIED) {
-        set_status_err(&err, status, text, len);
+        pd_docker_status_err(status, text, len, &err);
         call_end(call, &err, &answer); /* it did answer */
         return;
     }
@@ -320,26 +247,9 @@ static void send_waiting(struct pd_docker_engine *engine)
     }
 }
 
-static bool lists(const struct pd_node *list, const char *word)
+static void learn(struct pd_docker_engine *engine, const struct pd_node *info)
 {
-    for (size_t i = 0; list && i < list->list.count; i++) {
-        const struct pd_node *item = list->list.items[i];
-        if (item->kind == PD_NODE_STRING && strstr(item->string.text, word))
-            return true;
-    }
-    return false;
-}
-
-static void read_info(struct pd_docker_engine *engine, const struct pd_node *info)
-{
-    const struct pd_node *options = pd_docker_list(info, "SecurityOptions");
-    struct pd_docker_facts *facts = &engine->facts;
-
-    facts->apparmor = lists(options, "name=apparmor");
-    facts->seccomp = lists(options, "name=seccomp");
-    facts->rootless = lists(options, "name=rootless");
-    facts->cgroup_v2 = strcmp(pd_docker_text(info, "CgroupVersion"), "2") == 0;
-    pd_strcpy(facts->id, sizeof facts->id, pd_docker_text(info, "ID"));
+    pd_docker_info_read(info, &engine->facts);
     engine->known = true;
     engine->asking = false;
     engine->generation++;
@@ -354,8 +264,7 @@ static int parse_facts(const struct pd_err *http_err, const struct pd_http_respo
         return err->kind;
     }
     if (response->status != 200) {
-        set_status_err(err, response->status, response->body, response->body_len);
-        return err->kind;
+        return pd_docker_status_err(response->status, response->body, response->body_len, err);
     }
     if (pd_json_parse(response->body, response->body_len, ret_json, err) < 0 ||
         (*ret_json)->kind != PD_NODE_MAP)
@@ -397,7 +306,7 @@ static void on_info(void *arg, const struct pd_err *http_err,
         facts_refused(engine, &err);
         return;
     }
-    read_info(engine, json);
+    learn(engine, json);
     send_waiting(engine);
 }
 

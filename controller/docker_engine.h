@@ -11,6 +11,7 @@
 #include "common/err.h"
 #include "common/node.h"
 #include "controller/docker_address.h"
+#include "controller/docker_reply.h"
 
 #define PD_DOCKER_REPLY_BYTES_MAX (64u * 1024 * 1024) /* a list of some 30,000 containers */
 #define PD_DOCKER_LINE_BYTES_MAX (256u * 1024)        /* one message of a streamed answer */
@@ -18,20 +19,8 @@
 
 struct pd_docker_engine;
 
-/* What the engine told of itself (SystemVersion, SystemInfo). */
-struct pd_docker_facts {
-    char api_version[8]; /* the one that we speak: "1.41" */
-    char id[96];         /* "" where it has none */
-    bool apparmor;
-    bool seccomp;
-    bool cgroup_v2;
-    bool rootless;
-};
-
-/* An answer: whole on success (2xx, 304), err otherwise, of a kind that fits its
- * status: PD_INVALID 400, PD_DENIED 401 and 403, PD_NOT_FOUND 404, PD_CONFLICT
- * 409, PD_LIMIT where the engine ran out of something, PD_UNAVAILABLE 5xx. The
- * message is the engine's. Borrowed for the call. */
+/* An answer: whole on success (2xx, 304), err otherwise, as
+ * pd_docker_status_err has it. Borrowed for the call. */
 struct pd_docker_answer {
     const struct pd_node *json; /* NULL when empty, raw or streamed */
     const char *raw;

@@ -268,3 +268,74 @@ int pd_docker_version_choose(const struct pd_node *reply, char *out, size_t out_
     snprintf(out, out_bytes, "1.%d", oldest > API_MINOR_OLDEST ? oldest : API_MINOR_OLDEST);
     return 0;
 }
+
+/* ---- facts ---- */
+
+static bool lists(const struct pd_node *list, const char *word)
+{
+    for (size_t i = 0; list && i < list->list.count; i++) {
+        const struct pd_node *item = list->list.items[i];
+        if (item->kind == PD_NODE_STRING && strstr(item->string.text, word))
+            return true;
+    }
+    return false;
+}
+
+void pd_docker_info_read(const struct pd_node *info, struct pd_docker_facts *facts)
+{
+    const struct pd_node *options = pd_docker_list(info, "SecurityOptions");
+
+    facts->apparmor = lists(options, "name=apparmor");
+    facts->seccomp = lists(options, "name=seccomp");
+    facts->rootless = lists(options, "name=rootless");
+    facts->cgroup_v2 = strcmp(pd_docker_text(info, "CgroupVersion"), "2") == 0;
+    pd_strcpy(facts->id, sizeof facts->id, pd_docker_text(info, "ID"));
+}
+
+/* ---- errors ---- */
+
+/* What the engine says when the machine, not the request, is the matter. */
+static bool says_exhausted(const char *message)
+{
+    static const char *const signs[] = {"no space left on device", "cannot allocate memory",
+                                        "too many open files", "disk quota exceeded",
+                                        "resource temporarily unavailable"};
+
+    for (unsigned i = 0; i < PD_COUNT(signs); i++) {
+        if (strcasestr(message, signs[i]))
+            return true;
+    }
+    return false;
+}
+
+static int kind_of(int status, const char *message)
+{
+    if (says_exhausted(message))
+        return PD_LIMIT;
+    switch (status) {
+    case 400:
+        return PD_INVALID;
+    case 401:
+    case 403:
+        return PD_DENIED;
+    case 404:
+        return PD_NOT_FOUND;
+    case 409:
+        return PD_CONFLICT;
+    default:
+        return PD_UNAVAILABLE;
+    }
+}
+
+int pd_docker_status_err(int status, const char *text, size_t len, struct pd_err *err)
+{
+    pd_autonode struct pd_node *node = NULL;
+    const char *message = "";
+
+    if (pd_json_parse(text, len, &node, NULL) == 0)
+        message = pd_docker_text(node, "message");
+    if (!*message)
+        message = text;
+    return pd_err_set(err, kind_of(status, message), "the engine answers %d: %.400s", status,
+                      message);
+}

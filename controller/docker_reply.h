@@ -42,4 +42,22 @@ bool pd_docker_event_parse(const struct pd_node *message, const char *instance,
 int pd_docker_version_choose(const struct pd_node *reply, char *out, size_t out_bytes,
                              struct pd_err *err);
 
+/* What the engine told of itself (SystemVersion, SystemInfo). */
+struct pd_docker_facts {
+    char api_version[8]; /* the one that we speak: "1.41" */
+    char id[96];         /* "" where it has none */
+    bool apparmor;
+    bool seccomp;
+    bool cgroup_v2;
+    bool rootless;
+};
+/* SystemInfo's answer into them; api_version stays as it is. */
+void pd_docker_info_read(const struct pd_node *info, struct pd_docker_facts *facts);
+
+/* What an answer that is no success means, by its status: PD_INVALID 400, PD_DENIED 401 and 403,
+ * PD_NOT_FOUND 404, PD_CONFLICT 409, PD_LIMIT where the engine ran out of something,
+ * PD_UNAVAILABLE any other. The message is the engine's ({"message": "..."}), or the text itself:
+ * a proxy's may be anything. Returns the kind. */
+int pd_docker_status_err(int status, const char *text, size_t len, struct pd_err *err);
+
 #endif
