@@ -17,14 +17,13 @@ static void refuse(struct pd_exchange *exchange, const struct pd_rate *rate)
 
     snprintf(detail, sizeof detail, "this key may run %d programs in %d s", rate->limit,
              rate->seconds);
-    pd_exchange_problem(exchange,
-                        &(struct pd_problem_details){
-                            .status = 429,
-                            .detail = detail,
-                            .retry_after_s = rate->retry_after_s > PD_RETRY_AFTER_MAX_S
-                                                 ? PD_RETRY_AFTER_MAX_S
-                                                 : rate->retry_after_s,
-                        });
+    pd_exchange_problem(exchange, &(struct pd_problem_details){
+                                      .status = 429,
+                                      .detail = detail,
+                                      .retry_after_s = rate->retry_after_s > PD_RETRY_AFTER_MAX_S
+                                                           ? PD_RETRY_AFTER_MAX_S
+                                                           : rate->retry_after_s,
+                                  });
 }
 
 /* ---- waiting for what Redis says ---- */

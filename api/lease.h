@@ -27,7 +27,7 @@
 
 /* What is left of a key's rate, as it is told with an answer. */
 struct pd_rate {
-    int limit;         /* runs in `seconds`; 0: the key has no rate */
+    int limit; /* runs in `seconds`; 0: the key has no rate */
     int seconds;
     int remaining;     /* runs that could begin now */
     int reset_s;       /* until all of them are there again */

@@ -153,7 +153,7 @@ static void ask(struct pd_rates *rates, struct entry *entry,
                 const struct pd_lease_question *question)
 {
     const struct pd_lease *lease = &entry->lease;
-    const long long values[] = {lease->limit,      lease->seconds, lease->replicas,
+    const long long values[] = {lease->limit,      lease->seconds,  lease->replicas,
                                 question->waiting, question->block, question->held,
                                 question->back,    question->owed,  PD_LEASE_LIFE_MS};
     char texts[PD_COUNT(values)][NUMBER_BYTES];
@@ -180,8 +180,7 @@ static void ask_if_needed(struct pd_rates *rates, struct entry *entry)
 {
     struct pd_lease_question question;
 
-    if (rates->redis &&
-        pd_lease_ask(&entry->lease, entry->n_waiters, pd_time_now(), &question))
+    if (rates->redis && pd_lease_ask(&entry->lease, entry->n_waiters, pd_time_now(), &question))
         ask(rates, entry, &question);
 }
 
@@ -272,8 +271,7 @@ void pd_rates_forget(struct pd_rates_waiter *waiter)
 
 /* ---- opening, closing ---- */
 
-struct pd_rates *pd_rates_open(uv_loop_t *loop, const struct pd_keys *keys,
-                               struct pd_redis *redis)
+struct pd_rates *pd_rates_open(uv_loop_t *loop, const struct pd_keys *keys, struct pd_redis *redis)
 {
     struct pd_rates *rates = PD_NEW(struct pd_rates);
 

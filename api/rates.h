@@ -21,8 +21,7 @@
 struct pd_rates;
 
 /* redis: NULL: this process is alone. Both outlive the rates. */
-struct pd_rates *pd_rates_open(uv_loop_t *loop, const struct pd_keys *keys,
-                               struct pd_redis *redis);
+struct pd_rates *pd_rates_open(uv_loop_t *loop, const struct pd_keys *keys, struct pd_redis *redis);
 /* Before Redis is closed, when nobody waits. NULL is fine. */
 void pd_rates_close(struct pd_rates *rates);
 /* Set the figures of questions to Redis. */

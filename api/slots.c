@@ -26,11 +26,11 @@ struct entry {
     int places; /* that we have */
     bool alone; /* Redis does not answer */
     bool asking, ask_soon;
-    bool is_short;      /* we, or others, want more than they have */
-    int wanted;         /* as of the last question */
-    int told;           /* what Redis believes that we have */
-    int peak;           /* runs at a time since the last tick */
-    int calm;           /* ticks since the last question */
+    bool is_short;        /* we, or others, want more than they have */
+    int wanted;           /* as of the last question */
+    int told;             /* what Redis believes that we have */
+    int peak;             /* runs at a time since the last tick */
+    int calm;             /* ticks since the last question */
     struct pd_time asked; /* the last question */
     struct pd_time heard; /* when the last one that was answered was asked */
 };
@@ -320,8 +320,8 @@ static const struct pd_redis_subscriber subscriber = {.message = on_freed};
 
 /* ---- life ---- */
 
-struct pd_slots *pd_slots_open(uv_loop_t *loop, const struct pd_keys *keys,
-                               struct pd_redis *redis, struct pd_dispatch *dispatch)
+struct pd_slots *pd_slots_open(uv_loop_t *loop, const struct pd_keys *keys, struct pd_redis *redis,
+                               struct pd_dispatch *dispatch)
 {
     struct pd_slots *slots = PD_NEW(struct pd_slots);
     struct pd_err err;

@@ -24,8 +24,8 @@ struct pd_slots;
 
 /* redis: NULL: this process is alone. All outlive the slots; it sees to the dispatcher's
  * limits, as far as they are of concurrency (pd_slots_limit). */
-struct pd_slots *pd_slots_open(uv_loop_t *loop, const struct pd_keys *keys,
-                               struct pd_redis *redis, struct pd_dispatch *dispatch);
+struct pd_slots *pd_slots_open(uv_loop_t *loop, const struct pd_keys *keys, struct pd_redis *redis,
+                               struct pd_dispatch *dispatch);
 /* Before the dispatcher is closed: nothing of it is asked any more, and nothing refused. NULL
  * is fine. */
 void pd_slots_close(struct pd_slots *slots);

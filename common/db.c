@@ -17,36 +17,31 @@
 #include <string.h>
 
 #include "common/db_conn.h"
+#include "common/db_jobs.h"
 #include "common/mem.h"
 #include "common/time.h"
 
 #define STACK_BYTES (512u * 1024)
-
-struct list {
-    struct pd_db_job *first;
-    struct pd_db_job **end; /* NULL: empty and never used */
-    size_t count;
-};
 
 struct worker {
     struct pd_db *db;
     struct pd_db_conn *conn;
     uv_thread_t thread;
     uv_cond_t wake;
-    struct list queue;
-    struct list kept;       /* the thread's own */
+    struct pd_db_jobs queue;
+    struct pd_db_jobs kept; /* the thread's own */
     uint64_t retry_at_ns;   /* the thread's own; when kept ones are tried again */
     uint64_t probe_at_ns;   /* likewise; when writing is tried while it is bad */
     size_t bytes;
-    size_t urgent;          /* in the queue: of those that do not wait for company */
-    bool sleeping;          /* waits for anything at all */
+    size_t urgent; /* in the queue: of those that do not wait for company */
+    bool sleeping; /* waits for anything at all */
     bool ended;
 };
 
 struct pd_db {
     uv_mutex_t mutex; /* over the queues, the list below, and the flags */
     struct worker writer, reader;
-    struct list ended;
+    struct pd_db_jobs ended;
     uv_async_t async;
     bool closing;
     bool bad;              /* the disk failed not long ago, or still does */
@@ -60,133 +55,6 @@ struct pd_db {
     void *closed_arg;
 };
 
-/* ---- lists ---- */
-
-static void list_add(struct list *list, struct pd_db_job *job)
-{
-    if (!list->first)
-        list->end = &list->first;
-    job->next = NULL;
-    *list->end = job;
-    list->end = &job->next;
-    list->count++;
-}
-
-static struct pd_db_job *list_take(struct list *list)
-{
-    struct pd_db_job *job = list->first;
-
-    if (job) {
-        list->first = job->next;
-        list->count--;
-        job->next = NULL;
-    }
-    return job;
-}
-
-static void list_move(struct list *to, struct list *from, size_t max)
-{
-    struct pd_db_job *job;
-
-    while (to->count < max && (job = list_take(from)))
-        list_add(to, job);
-}
-
-/* ---- on a thread: one batch ---- */
-
-static void job_fail(struct pd_db_job *job, const struct pd_err *err)
-{
-    if (!job->failure)
-        job->failure = PD_NEW(struct pd_err);
-    *job->failure = *err;
-}
-
-static void job_forgive(struct pd_db_job *job)
-{
-    free(PD_STEAL(job->failure));
-}
-
-/* 0, also where the job failed by itself; PD_UNAVAILABLE where the disk did. */
-static int run_job_alone(struct pd_db_conn *conn, struct pd_db_job *job, struct pd_err *err)
-{
-    int rc = pd_db_conn_savepoint(conn, err);
-
-    job_forgive(job);
-    if (rc < 0)
-        return rc;
-    rc = job->fn(job, conn, err);
-    if (rc == PD_UNAVAILABLE)
-        return rc;
-    if (rc < 0)
-        job_fail(job, err);
-    return pd_db_conn_release(conn, rc < 0, err);
-}
-
-/* In a transaction without savepoints, which cost more than the jobs themselves:
- * 0 where no job fails, else the failure of one. */
-static int run_jobs_together(struct pd_db_conn *conn, const struct list *batch, struct pd_err *err)
-{
-    int rc = 0;
-
-    for (struct pd_db_job *job = batch->first; rc >= 0 && job; job = job->next) {
-        job_forgive(job);
-        rc = job->fn(job, conn, err);
-    }
-    return rc;
-}
-
-static int run_jobs_apart(struct pd_db_conn *conn, const struct list *batch, struct pd_err *err)
-{
-    int rc = 0;
-
-    for (struct pd_db_job *job = batch->first; rc == 0 && job; job = job->next)
-        rc = run_job_alone(conn, job, err);
-    return rc;
-}
-
-static bool has_durable(const struct list *batch)
-{
-    for (const struct pd_db_job *job = batch->first; job; job = job->next) {
-        if (job->kind == PD_DB_DURABLE)
-            return true;
-    }
-    return false;
-}
-
-/* Together; where one fails by itself (few do), once more and each for itself. */
-static int run_batch(struct pd_db_conn *conn, const struct list *batch, struct pd_err *err)
-{
-    bool full = has_durable(batch);
-    int rc = pd_db_conn_begin(conn, full, err);
-
-    if (rc < 0)
-        return rc;
-    rc = run_jobs_together(conn, batch, err);
-    if (rc < 0) {
-        pd_db_conn_rollback(conn);
-        if (rc != PD_UNAVAILABLE)
-            rc = pd_db_conn_begin(conn, full, err);
-        if (rc == 0)
-            rc = run_jobs_apart(conn, batch, err);
-    }
-    if (rc >= 0)
-        return pd_db_conn_commit(conn, err);
-    pd_db_conn_rollback(conn);
-    return rc;
-}
-
-/* Each read by itself: what one sees is of one moment. */
-static void run_reads(struct pd_db_conn *conn, const struct list *batch)
-{
-    struct pd_err err;
-
-    for (struct pd_db_job *job = batch->first; job; job = job->next) {
-        if (pd_db_conn_look(conn, &err) < 0 || job->fn(job, conn, &err) < 0)
-            job_fail(job, &err);
-        pd_db_conn_rollback(conn); /* nothing it left open holds back a checkpoint */
-    }
-}
-
 /* ---- on a thread: between batches ---- */
 
 static void job_end(struct pd_db *db, struct pd_db_job *job)
@@ -194,7 +62,7 @@ static void job_end(struct pd_db *db, struct pd_db_job *job)
     if (job->waiter)
         uv_sem_post(job->waiter);
     else
-        list_add(&db->ended, job);
+        pd_db_jobs_add(&db->ended, job);
 }
 
 /* With the mutex held. Between large jobs that fail small ones may succeed: it is
@@ -216,25 +84,25 @@ static void note_health(struct worker *worker, const struct pd_err *err)
 }
 
 /* With the mutex held: what becomes of a batch. */
-static void settle(struct worker *worker, struct list *batch, const struct pd_err *err)
+static void settle(struct worker *worker, struct pd_db_jobs *batch, const struct pd_err *err)
 {
     struct pd_db *db = worker->db;
-    struct list kept = {0};
+    struct pd_db_jobs kept = {0};
     struct pd_db_job *job;
 
-    while ((job = list_take(batch))) {
+    while ((job = pd_db_jobs_take(batch))) {
         if (err && (job->keep || job->retry) && !db->closing) {
-            list_add(&kept, job);
+            pd_db_jobs_add(&kept, job);
             continue;
         }
         if (err)
-            job_fail(job, err);
+            pd_db_job_fail(job, err);
         worker->bytes -= job->bytes;
         job_end(db, job);
     }
     if (err) {
-        list_move(&kept, &worker->kept, SIZE_MAX); /* those of the batch are older */
-        list_move(&worker->kept, &kept, SIZE_MAX);
+        pd_db_jobs_move(&kept, &worker->kept, SIZE_MAX); /* those of the batch are older */
+        pd_db_jobs_move(&worker->kept, &kept, SIZE_MAX);
         worker->retry_at_ns = uv_hrtime() + PD_DB_RETRY_MS * (uint64_t)PD_NS_PER_MS;
     } else {
         worker->retry_at_ns = 0;
@@ -292,14 +160,14 @@ static void wait_for_work(struct worker *worker)
     }
 }
 
-static void gather(struct worker *worker, struct list *batch)
+static void gather(struct worker *worker, struct pd_db_jobs *batch)
 {
     if (worker->db->closing || uv_hrtime() >= worker->retry_at_ns)
-        list_move(batch, &worker->kept, PD_DB_BATCH_MAX);
+        pd_db_jobs_move(batch, &worker->kept, PD_DB_BATCH_MAX);
     while (batch->count < PD_DB_BATCH_MAX && worker->queue.first) {
-        struct pd_db_job *job = list_take(&worker->queue);
+        struct pd_db_job *job = pd_db_jobs_take(&worker->queue);
         worker->urgent -= job->kind != PD_DB_LAZY;
-        list_add(batch, job);
+        pd_db_jobs_add(batch, job);
     }
 }
 
@@ -316,18 +184,18 @@ static void work(void *arg)
 
     uv_mutex_lock(&db->mutex);
     while (wait_for_work(worker), !is_finished(worker)) {
-        struct list batch = {0};
+        struct pd_db_jobs batch = {0};
         int rc = 0;
         gather(worker, &batch);
         if (batch.count == 0 && !is_probe_due(worker))
             continue;
         uv_mutex_unlock(&db->mutex);
         if (worker == &db->reader)
-            run_reads(worker->conn, &batch);
+            pd_db_jobs_read(worker->conn, &batch);
         else if (batch.count == 0)
             rc = pd_db_conn_probe(worker->conn, &err);
         else
-            rc = run_batch(worker->conn, &batch, &err);
+            rc = pd_db_jobs_write(worker->conn, &batch, &err);
         uv_mutex_lock(&db->mutex);
         settle(worker, &batch, rc < 0 ? &err : NULL);
         uv_async_send(&db->async);
@@ -369,7 +237,7 @@ static void on_async_closed(uv_handle_t *handle)
 static void on_async(uv_async_t *async)
 {
     struct pd_db *db = async->data;
-    struct list ended;
+    struct pd_db_jobs ended;
     struct pd_db_job *job;
     struct pd_err err;
     bool bad;
@@ -377,14 +245,14 @@ static void on_async(uv_async_t *async)
 
     uv_mutex_lock(&db->mutex);
     ended = db->ended;
-    db->ended = (struct list){0};
+    db->ended = (struct pd_db_jobs){0};
     bad = db->bad;
     if (bad)
         err = db->bad_err;
     over = db->writer.ended && db->reader.ended;
     uv_mutex_unlock(&db->mutex);
     tell_trouble(db, bad, &err);
-    while ((job = list_take(&ended))) {
+    while ((job = pd_db_jobs_take(&ended))) {
         pd_autofree struct pd_err *failure = PD_STEAL(job->failure);
         job->done(job, failure);
     }
@@ -422,7 +290,7 @@ int pd_db_submit(struct pd_db *db, enum pd_db_kind kind, struct pd_db_job *job, 
         rc = pd_err_set(err, PD_LIMIT, "too much waits for the disk");
     if (rc == 0) {
         bool first = !worker->queue.first;
-        list_add(&worker->queue, job);
+        pd_db_jobs_add(&worker->queue, job);
         worker->bytes += job->bytes;
         worker->urgent += kind != PD_DB_LAZY;
         if (worker->sleeping &&

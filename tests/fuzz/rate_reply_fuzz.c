@@ -1,5 +1,5 @@
-/* Whatever Redis answers to a question for a block of a rate, or for places: no more is held than was asked for, and
- * what is told with an answer makes sense. */
+/* Whatever Redis answers to a question for a block of a rate, or for places: no more is held than
+ * was asked for, and what is told with an answer makes sense. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -292,13 +292,11 @@ static void test_the_sum_is_the_rate(void **state)
     static const struct {
         const char *what;
         int limit, seconds;
-        int each_ms;             /* requests at each ms */
-        int weights[REPLICAS];   /* to whom */
+        int each_ms;           /* requests at each ms */
+        int weights[REPLICAS]; /* to whom */
     } rows[] = {
-        {"evenly", 1000, 10, 2, {1, 1, 1}},
-        {"all at one", 1000, 10, 2, {1, 0, 0}},
-        {"mostly at one", 1000, 10, 2, {20, 1, 0}},
-        {"a small one", 30, 10, 1, {1, 1, 1}},
+        {"evenly", 1000, 10, 2, {1, 1, 1}},         {"all at one", 1000, 10, 2, {1, 0, 0}},
+        {"mostly at one", 1000, 10, 2, {20, 1, 0}}, {"a small one", 30, 10, 1, {1, 1, 1}},
         {"a large one", 100000, 10, 60, {5, 3, 1}},
     };
     const int64_t end_ms = 30000;
