@@ -320,7 +320,7 @@ static void copy_bytes(const struct pd_buf *from, struct pd_buf *to)
         (void)!pd_buf_add(to, from->data, from->len, NULL); /* fits */
 }
 
-/* Beyond the bound an outcome is kept without its result. */
+/* Beyond the bounds an outcome is kept without its result. */
 static void finish(struct pd_ledger *base, const struct pd_record *record, pd_records_cb cb,
                    void *arg)
 {
@@ -328,7 +328,8 @@ static void finish(struct pd_ledger *base, const struct pd_record *record, pd_re
     struct finishing *finishing = PD_NEW(struct finishing);
     size_t bytes =
         (record->answer ? record->answer->len : 0) + (record->events ? record->events->len : 0);
-    bool has_room = ledger->finishing_bytes + bytes <= PD_LEDGER_UNSENT_BYTES_MAX;
+    bool has_room = bytes <= PD_LEDGER_RESULT_BYTES_MAX &&
+                    ledger->finishing_bytes + bytes <= PD_LEDGER_UNSENT_BYTES_MAX;
 
     finishing->ledger = ledger;
     finishing->cb = cb;

@@ -21,6 +21,8 @@
 #define PD_LEDGER_DEAD_MS 6000  /* without a heartbeat */
 #define PD_LEDGER_TRUST_MS 8000 /* that Redis took our own before we call others dead */
 #define PD_LEDGER_UNSENT_BYTES_MAX (128u * 1024 * 1024) /* of outcomes that wait for Redis */
+/* Of one result with its events: it is one command, and one reply with all else. */
+#define PD_LEDGER_RESULT_BYTES_MAX (PD_REDIS_REPLY_BYTES_MAX - 1024 * 1024)
 #define PD_LEDGER_WAITS_MAX 4096 /* executions of others that somebody waits for */
 
 /* What must be so of Redis before it is trusted with what was accepted. */

@@ -38,6 +38,9 @@ static bool has(void *arg, const char *id)
     for (size_t i = 0; i < rig->n_taken && i < PD_RIG_TAKEN_MAX; i++)
         if (strcmp(rig->taken[i].id, id) == 0)
             return true;
+    for (size_t i = 0; i < rig->n_accepted; i++)
+        if (strcmp(rig->accepted[i], id) == 0)
+            return true;
     return false;
 }
 
@@ -209,11 +212,14 @@ int pd_ledger_rig_accept(struct pd_ledger_rig *rig, const struct pd_accept *item
                          struct pd_ledger_answer *answer)
 {
     struct pd_err err;
+    int rc;
 
     pd_ledger_answer_fini(answer);
-    return wait_for(rig, answer,
-                    rig->ledger->ops->accept(rig->ledger, item, 1, on_accepted, answer, &err),
-                    &err);
+    rc = wait_for(rig, answer,
+                  rig->ledger->ops->accept(rig->ledger, item, 1, on_accepted, answer, &err), &err);
+    if (rc == 0 && answer->accepted.is_new && rig->n_accepted < PD_RIG_TAKEN_MAX)
+        pd_strcpy(rig->accepted[rig->n_accepted++], PD_RECORD_ID_BYTES, item->id);
+    return rc;
 }
 
 int pd_ledger_rig_begin(struct pd_ledger_rig *rig, const char *id)

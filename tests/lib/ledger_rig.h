@@ -22,6 +22,8 @@ struct pd_ledger_rig {
     struct pd_redis *redis; /* NULL: there is none */
     struct pd_ledger *ledger;
 
+    char accepted[PD_RIG_TAKEN_MAX][PD_RECORD_ID_BYTES]; /* in the book by pd_ledger_rig_accept */
+    size_t n_accepted;
     /* What the book was told, and what it says. */
     struct pd_unfinished taken[PD_RIG_TAKEN_MAX];
     size_t n_taken; /* counts on beyond what is kept */
