@@ -53,6 +53,7 @@ struct mirror_follow {
     uint64_t lost_ms;                      /* since when nobody tells; 0: somebody does */
     unsigned deaf;
     unsigned stuck; /* times in a row that it was asked again for the same event */
+    bool sure;      /* that no replica has it */
     bool unlisted;  /* not in mirror->follows: who comes now finds another */
     bool has_cause;
     enum pd_cause cause; /* that the ledger knows, where nobody has told its end */
@@ -360,7 +361,7 @@ static void on_row(void *arg, struct pd_buf *text, const struct pd_err *err)
     follow->asking = false;
     if (follow->state != SEEKING) {
         settle(follow);
-    } else if (err && err->kind == PD_NOT_FOUND) {
+    } else if (err && err->kind == PD_NOT_FOUND && follow->sure) {
         break_off(follow, gone);
     } else if (!err && read_row(follow, text) &&
                ledger->ops->events(ledger, follow->run, NULL, on_last_events, follow, &why) == 0) {
@@ -371,16 +372,17 @@ static void on_row(void *arg, struct pd_buf *text, const struct pd_err *err)
 
 /* ---- seeking ---- */
 
-/* Nobody has it. Just after Redis has come back that says little. */
-static void on_nobody(struct mirror_follow *follow)
+/* Nobody has said to have it: what does the ledger know? That it knows nothing, either, counts
+ * when all have answered, and not just after Redis has come back. */
+static void ask_ledger(struct mirror_follow *follow, bool all_answered)
 {
     struct pd_mirror *mirror = follow->mirror;
     struct pd_ledger *ledger = mirror->config.ledger;
     struct pd_err err;
 
-    if (mirror->up_since_ms > 0 &&
-        pd_mirror_now_ms(mirror) - mirror->up_since_ms >= PD_MIRROR_TRUST_MS)
-        follow->asking = ledger->ops->get(ledger, follow->run, NULL, on_row, follow, &err) == 0;
+    follow->sure = all_answered && mirror->up_since_ms > 0 &&
+                   pd_mirror_now_ms(mirror) - mirror->up_since_ms >= PD_MIRROR_TRUST_MS;
+    follow->asking = ledger->ops->get(ledger, follow->run, NULL, on_row, follow, &err) == 0;
 }
 
 /* The first time that it is found. */
@@ -422,8 +424,8 @@ static void on_where(void *arg, const struct pd_err *err, const struct pd_mirror
         begin_following(follow);
     } else if (here) {
         break_off(follow, anew);
-    } else if (err->kind == PD_NOT_FOUND) {
-        on_nobody(follow);
+    } else {
+        ask_ledger(follow, err->kind == PD_NOT_FOUND);
     }
 }
 

@@ -3,10 +3,15 @@ them, through a real Redis; and what becomes of that when either of them is away
 
 import asyncio
 import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import threading
 import unittest
 
-from lib.live import connect, events, sse
-from lib.service import short_form, wait_for
+from lib.live import connect, events, sse, websockets
+from lib.service import manifest, short_form, wait_for
 from keys_test import key as new_key
 from replay_test import refusal
 from shared_test import Shared, done, post, reaches
@@ -78,6 +83,29 @@ def begun_at(service, body):
     return wait_for(begun, 120, every=0.5)
 
 
+class Overheard:
+    """Everything that replicas say to each other of runs, while it is entered."""
+
+    def __init__(self, redis):
+        self.file = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            ["redis-cli", "-p", str(redis.port), "PSUBSCRIBE", "paddock:live*"],
+            stdin=subprocess.DEVNULL, stdout=self.file, stderr=subprocess.DEVNULL)
+
+    def said(self):
+        size = os.fstat(self.file.fileno()).st_size
+        return os.pread(self.file.fileno(), size, 0).decode(errors="replace")
+
+    def __enter__(self):
+        wait_for(lambda: "psubscribe" in self.said(), 30)
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.file.close()
+
+
 async def whole(service, id):
     """All of a run; one that another replica takes while it waits is asked for again."""
     while True:
@@ -118,6 +146,95 @@ class Watching(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(heard, own.frames[9:])
             self.assertEqual(next_one.frames, own.frames[-len(next_one.frames):])
             self.assertLess(len(next_one.frames), 4)
+
+    async def test_what_it_costs(self):
+        """Nothing where nobody elsewhere watches, and one message for all viewers of a replica."""
+        async with two() as cluster:
+            a, b = cluster.replicas
+            with Overheard(cluster.redis) as ear:
+                async with connect(b) as own:
+                    await own.say(type="run", code=COUNT)
+                    await own.end()
+                await asyncio.to_thread(b.execute, "print(1)")
+                id = await asyncio.to_thread(begun_at, b, {"code": "print(1)"})
+                await asyncio.to_thread(done, a, id)
+                self.assertNotIn("pmessage", ear.said())
+                async with conversation(b) as (own, id), contextlib.AsyncExitStack() as stack:
+                    viewers = [await stack.enter_async_context(connect(a, stream(id)))
+                               for _ in range(20)]
+                    for i in range(10):
+                        await say(own, "line %d" % i)
+                    for viewer in viewers:
+                        await viewer.until("got line 9", 60)
+                    self.assertEqual([ear.said().count('"data":"got line %d\\n"' % i)
+                                      for i in range(10)], [1] * 10)
+                # Once all have gone it is told no more.
+                def stopped():
+                    return "\nstop " in ear.said()
+                await asyncio.to_thread(wait_for, stopped, 30)
+
+    async def test_a_plain_run_with_a_key(self):
+        """POST /execute with an Idempotency-Key is in the list while it goes on: by its id it is
+        watched, from here and from there."""
+        async with two() as cluster:
+            a, b = cluster.replicas
+            answers = []
+            def ask():
+                answers.append(b.request("POST", "/execute", {
+                    "code": "import time\nfor i in range(50): print(i, flush=True); time.sleep(0.1)"},
+                    {"Idempotency-Key": "one"}))
+            asking = threading.Thread(target=ask, daemon=True)
+            asking.start()
+            def listed():
+                answer = a.request("GET", "/executions?status=running")
+                items = answer.json["items"] if answer.status == 200 else []
+                return next((item["id"] for item in items if item["kind"] == "plain"), None)
+            id = await asyncio.to_thread(wait_for, listed, 60)
+            async with connect(a, stream(id)) as there, connect(b, stream(id)) as here:
+                await there.until("1\n", 60)
+                self.assertEqual(answers, [])  # while it runs
+                await there.end()
+                await here.end()
+            await asyncio.to_thread(asking.join, 60)
+            self.assertEqual(there.frames, here.frames)
+            self.assertEqual(answers[0].json["id"], id)
+            self.assertEqual(there.text(), answers[0].json["output"])
+
+    async def test_who_reads_nothing(self):
+        """A viewer that stops reading holds up neither the run nor who else watches here; what
+        it was too slow for is told as dropped."""
+        bytes = 400 * 65536
+        async with two() as cluster:
+            a, b = cluster.replicas
+            loud = manifest("loud", minSize=2, maxSize=4, languages="[python]",
+                            run="{maxOutput: 64Mi, timeout: 60s}")
+            for service in cluster.replicas:
+                service.write_pool("loud", loud)
+                await asyncio.to_thread(service.wait_sandboxes, 1, "loud")
+            async with connect(b) as own:
+                await own.say(type="run", pool="loud", stdin_open=True, timeout=120,
+                              code="import os\ninput()\nfor i in range(400): os.write(1, b'x' * 65536)")
+                await own.until_type("started")
+                id = own.of("accepted")[0]["id"]
+                connection, file, _ = await asyncio.to_thread(sse, a, stream(id))
+                async with connect(a, stream(id)) as quick:
+                    await own.say(type="stdin", data="go\n")
+                    await asyncio.gather(own.end(120), quick.end(120))
+                with connection:
+                    slow = await asyncio.to_thread(lambda: list(events(file)))
+            self.assertEqual(len(own.text()), bytes)
+            for frames in (quick.frames, slow):
+                seen = sum(len(f["data"]) for f in frames if f["type"] == "stdout")
+                dropped = sum(f["bytes"] for f in frames if f["type"] == "dropped")
+                # A gap may begin before what was seen, and counts that, too.
+                self.assertLessEqual(seen, bytes)
+                self.assertGreaterEqual(seen + dropped, bytes)
+                self.assertEqual(frames[-1], own.exit)
+                last = 0
+                for frame in frames:
+                    self.assertTrue(frame.get("from_seq", frame["seq"]) <= last + 1 <= frame["seq"])
+                    last = frame["seq"]
+            self.assertGreater(dropped, 0)
 
     async def test_a_run_that_is_over(self):
         """As long as it is kept there: all of it, not what a record has room for."""
@@ -243,6 +360,27 @@ class Faults(unittest.IsolatedAsyncioTestCase):
                         await killing
                         await viewer.until("got %s 49" % kind, 90)
                     await own.say(type="stdin_eof")
+                    await own.end()
+                    await viewer.end()
+            self.assertEqual(viewer.code, 1000)
+            self.assertEqual(viewer.frames, own.frames)
+
+    async def test_the_other_is_paused(self):
+        """Longer than it takes to be looked for elsewhere. Its sandboxes may be taken from it
+        meanwhile, and its run be lost: the viewer sees what its own client sees."""
+        async with two() as cluster:
+            a, b = cluster.replicas
+            async with conversation(b) as (own, id):
+                async with connect(a, stream(id)) as viewer:
+                    await viewer.until("ready", 60)
+                    b.process.send_signal(signal.SIGSTOP)
+                    try:
+                        await asyncio.sleep(9)
+                    finally:
+                        b.process.send_signal(signal.SIGCONT)
+                    with contextlib.suppress(websockets.ConnectionClosed):
+                        await own.say(type="stdin", data="awake\n")
+                        await own.say(type="stdin_eof")
                     await own.end()
                     await viewer.end()
             self.assertEqual(viewer.code, 1000)
