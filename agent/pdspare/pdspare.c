@@ -471,19 +471,25 @@ static PyObject *run(PyObject *self, PyObject *args)
     return NULL;
 }
 
-/* Parse and run from a file as run() will, but nothing. */
-static PyObject *rehearse(PyObject *self, PyObject *globals)
+static void run_nothing(FILE *file, PyObject *globals)
 {
-    static char text[] = "a = [1, 2]\nfor b in a:\n    c = str(b)\n";
-    FILE *file = fmemopen(text, sizeof text - 1, "r");
     PyObject *result =
         file ? PyRun_FileExFlags(file, "", FILE_INPUT, globals, globals, 1, NULL) : NULL;
 
-    (void)self;
     if (result)
         Py_DecRef(result);
     else
         PyErr_Clear();
+}
+
+/* Open, parse and run as run() will, but nothing: there is no script yet. */
+static PyObject *rehearse(PyObject *self, PyObject *globals)
+{
+    static char text[] = "a = [1, 2]\nfor b in a:\n    c = str(b)\n";
+
+    (void)self;
+    run_nothing(fmemopen(text, sizeof text - 1, "r"), globals);
+    run_nothing(fopen("/dev/null", "rb"), globals);
     return Py_BuildValue("");
 }
 
