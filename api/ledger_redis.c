@@ -38,7 +38,9 @@ int pd_ledger_redis_word(const struct pd_err *err, const struct pd_redis_reply *
         return pd_err_set(ret_err, PD_NOT_FOUND, "no such execution is under way");
     if (pd_redis_reply_is(reply, "CANCELED"))
         return pd_err_set(ret_err, PD_CANCELED, "it is to end");
-    return pd_err_set(ret_err, PD_CONFLICT, "another replica has it, or it has its outcome");
+    if (pd_redis_reply_is(reply, "OTHER") || pd_redis_reply_is(reply, "DONE"))
+        return pd_err_set(ret_err, PD_CONFLICT, "another replica has it, or it has its outcome");
+    return pd_err_set(ret_err, PD_UNAVAILABLE, "Redis: its answer is none");
 }
 
 /* ---- small changes ---- */

@@ -11,7 +11,7 @@ import unittest
 
 from lib.history import Told, check
 from lib.redis import Redis
-from lib.service import Service, is_sanitized, short_form, wait_for
+from lib.service import Service, is_sanitized, manifest, short_form, wait_for
 from replicas_test import Cluster
 
 # What a kill -9 of Redis may not lose.
@@ -122,6 +122,20 @@ class AcrossReplicas(unittest.TestCase):
             self.assertEqual(get(b, "run_none").status, 404)
             self.assertEqual(b.request("DELETE", "/executions/" + id).status, 409)
             self.assertEqual(b.request("DELETE", "/executions/run_none").status, 404)
+
+    def test_a_result_too_large_for_redis(self):
+        """It is done, without its result; it used to be told again and again, and never done."""
+        config = manifest("default", minSize=1, maxSize=1, run="{maxOutput: 48Mi}")
+        with Shared(1, config) as cluster:
+            cluster.wait_ready()
+            service, = cluster.replicas
+            large = post(service, {"code": "print('x' * 34000000)"}).json["id"]
+            end = done(service, large)
+            self.assertEqual(end["cause"], "exited")
+            self.assertEqual(end["stdout_bytes"], 34000001)
+            self.assertNotIn("result", end)
+            small = post(service, {"code": "print('x' * 1000000)"}).json["id"]
+            self.assertEqual(len(done(service, small)["result"]["output"]), 1000001)
 
     def test_cancel_at_another(self):
         with Shared(2, short_form(2, 2)) as cluster:
