@@ -313,6 +313,7 @@ int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, str
     rc = pd_kube_open(&(struct pd_kube_config){.loop = config->loop,
                                                .store = config->store,
                                                .keep = config->kube_keep,
+                                               .peers = config->kube_peers,
                                                .default_provider = config->default_provider},
                       &api->kube, err);
     if (rc == 0)

@@ -39,6 +39,7 @@ struct pd_api_config {
     const char *state_dir;
     const char *tls_ca_file; /* NULL: an authority of its own */
     struct pd_kube_keep *kube_keep;         /* kube_keep.h; outlives the API */
+    const struct pd_kube_peers *kube_peers; /* kube_shared.h; likewise; NULL: alone */
     enum pd_provider_kind default_provider; /* of pools that name none */
     struct pd_records *records; /* api/records.h; outlives the API; NULL: nothing is kept */
     struct pd_ledger *ledger;   /* api/ledger.h; likewise; with records */

@@ -103,7 +103,7 @@ void pd_kube_reply_object(struct pd_kube *kube, struct pd_exchange *exchange,
     }
     metadata = pd_node_map_new();
     pd_node_set_string(metadata, "resourceVersion",
-                       pd_kube_version(pd_store_resource_version(kube->store), version));
+                       pd_kube_version(pd_kube_watch_version(kube->watch), version));
     table = pd_kube_table(request->target.kind, &object, 1, metadata, true, request->include,
                           pd_wall_ms());
     pd_kube_reply(exchange, status, table, warnings);
@@ -120,8 +120,9 @@ static void get(struct pd_kube *kube, struct pd_exchange *exchange,
         return;
     }
     if (target->part == PD_KUBE_SCALE) {
+        struct pd_node *scale = pd_kube_scale_object(object);
         pd_node_free(object);
-        object = pd_kube_scale_object(pd_store_pool(kube->store, target->name));
+        object = scale;
     }
     pd_kube_reply_object(kube, exchange, request, 200, object, NULL);
 }
@@ -135,6 +136,53 @@ static void read_objects(struct pd_kube *kube, struct pd_exchange *exchange,
         pd_kube_watch_begin(kube->watch, exchange, request);
     else
         pd_kube_list(kube, exchange, request);
+}
+
+/* ---- reading among replicas ---- */
+
+struct reading {
+    struct pd_kube *kube;
+    struct pd_exchange *exchange; /* NULL: the client is gone */
+    struct pd_kube_request request;
+};
+
+static void on_reader_gone(void *arg)
+{
+    struct reading *reading = arg;
+
+    reading->exchange = NULL;
+}
+
+/* Where Redis cannot be read, what is known is told. */
+static void on_fresh(void *arg, const struct pd_err *err)
+{
+    struct reading *reading = arg;
+
+    (void)err;
+    if (reading->exchange)
+        read_objects(reading->kube, reading->exchange, &reading->request);
+    pd_kube_request_fini(&reading->request);
+    free(reading);
+}
+
+/* Whatever any replica has answered before is seen. False: nothing is to be waited for. */
+static bool read_when_fresh(struct pd_kube *kube, struct pd_exchange *exchange,
+                            struct pd_kube_request *request)
+{
+    struct reading *reading;
+    struct pd_err err;
+
+    if (!kube->shared || request->watch)
+        return false;
+    reading = PD_NEW(struct reading);
+    *reading = (struct reading){kube, exchange, *request};
+    if (pd_kube_shared_refresh(kube->shared, on_fresh, reading, &err) < 0) {
+        free(reading);
+        return false;
+    }
+    request->labels.count = request->fields.count = 0; /* taken over */
+    pd_exchange_on_gone(exchange, on_reader_gone, reading);
+    return true;
 }
 
 static void handle_objects(struct pd_kube *kube, struct pd_exchange *exchange,
@@ -152,7 +200,8 @@ static void handle_objects(struct pd_kube *kube, struct pd_exchange *exchange,
         return;
     } else {
         pd_exchange_set_route(exchange, pd_kube_route(target, request.method, request.watch));
-        read_objects(kube, exchange, &request);
+        if (!read_when_fresh(kube, exchange, &request))
+            read_objects(kube, exchange, &request);
     }
     pd_kube_request_fini(&request);
 }
@@ -215,8 +264,19 @@ int pd_kube_open(const struct pd_kube_config *config, struct pd_kube **ret_kube,
     kube->keep = config->keep;
     kube->default_provider = config->default_provider;
     kube->watch = pd_kube_watch_new(config->loop, config->store, config->keep);
+    if (config->peers) {
+        const struct pd_kube_shared_config shared = {
+            .loop = config->loop,
+            .store = config->store,
+            .keep = config->keep,
+            .watch = kube->watch,
+            .peers = config->peers,
+            .default_provider = config->default_provider,
+        };
+        rc = pd_kube_shared_open(&shared, &kube->shared, err);
+    }
     *ret_kube = kube;
-    return 0;
+    return rc;
 }
 
 static void on_watch_closed(void *arg)
@@ -232,9 +292,19 @@ static void on_watch_closed(void *arg)
         closed(closed_arg);
 }
 
+static void on_shared_closed(void *arg)
+{
+    struct pd_kube *kube = arg;
+
+    pd_kube_watch_close(kube->watch, on_watch_closed, kube);
+}
+
 void pd_kube_close(struct pd_kube *kube, void (*closed)(void *arg), void *arg)
 {
     kube->closed = closed;
     kube->closed_arg = arg;
-    pd_kube_watch_close(kube->watch, on_watch_closed, kube);
+    if (kube->shared)
+        pd_kube_shared_close(PD_STEAL(kube->shared), on_shared_closed, kube);
+    else
+        on_shared_closed(kube);
 }

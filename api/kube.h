@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "api/kube_keep.h"
+#include "api/kube_shared.h"
 #include "api/route.h"
 #include "common/err.h"
 #include "common/pool.h"
@@ -26,6 +27,7 @@ struct pd_kube_config {
     struct pd_store *store;
     struct pd_kube_keep *keep;              /* kube_keep.h; outlives this */
     enum pd_provider_kind default_provider; /* of pools that name none */
+    const struct pd_kube_peers *peers;      /* kube_shared.h; NULL: this process is alone */
 };
 
 int pd_kube_open(const struct pd_kube_config *config, struct pd_kube **ret_kube,

@@ -82,6 +82,8 @@ struct pd_node *pd_kube_status_node(const struct pd_kube_refusal *refusal, const
     }
     if (refusal->problems)
         pd_node_set(details, "causes", causes(refusal->problems));
+    if (refusal->status == 429 || refusal->status == 503)
+        pd_node_set_int(details, "retryAfterSeconds", PD_KUBE_RETRY_AFTER_S);
     pd_node_set(node, "details", details);
     pd_node_set_int(node, "code", refusal->status);
     return node;
@@ -125,17 +127,21 @@ void pd_kube_refuse(struct pd_exchange *exchange, const struct pd_kube_refusal *
 {
     pd_autonode struct pd_node *node = NULL;
     char message[MESSAGE_BYTES];
+    char headers[96] = "";
     struct pd_buf body;
     va_list args;
 
     va_start(args, fmt);
     vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
+    if (refusal->status == 401)
+        pd_strcpy(headers, sizeof headers, "WWW-Authenticate: Bearer realm=\"paddock\"\r\n");
+    else if (refusal->status == 429 || refusal->status == 503)
+        snprintf(headers, sizeof headers, "Retry-After: %d\r\n", PD_KUBE_RETRY_AFTER_S);
     node = pd_kube_status_node(refusal, message);
     pd_buf_init(&body, PD_KUBE_ANSWER_BYTES_MAX);
     if (pd_json_format(node, &body, NULL) < 0)
         abort(); /* texts with bounds of their own */
-    pd_exchange_reply(
-        exchange, refusal->status, "application/json",
-        refusal->status == 401 ? "WWW-Authenticate: Bearer realm=\"paddock\"\r\n" : NULL, &body);
+    pd_exchange_reply(exchange, refusal->status, "application/json", *headers ? headers : NULL,
+                      &body);
 }

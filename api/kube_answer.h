@@ -13,6 +13,8 @@ struct pd_exchange;
 #define PD_KUBE_WARNINGS_MAX 6
 #define PD_KUBE_WARNING_BYTES 160
 
+#define PD_KUBE_RETRY_AFTER_S 2 /* told with every 429 and 503 */
+
 /* What a client is told beside the answer (RFC 7234, 5.5: Warning: 299). */
 struct pd_kube_warnings {
     char texts[PD_KUBE_WARNINGS_MAX][PD_KUBE_WARNING_BYTES];

@@ -30,6 +30,8 @@ struct pd_kube_cache {
     struct pd_store *store;
     struct pd_kube_keep *keep;
     bool on;
+    bool fed;
+    uint64_t fed_version; /* up to which it was told */
     uint64_t looks;
     struct pd_strmap known;  /* by name */
     struct pd_strmap groups; /* by pool */
@@ -249,7 +251,7 @@ void pd_kube_cache_mark(struct pd_kube_cache *cache, const char *pool)
     const char *name = cache->kind == PD_KUBE_EVENT ? "" : pool;
     struct group *group;
 
-    if (!cache->on)
+    if (!cache->on || cache->fed)
         return;
     group = pd_strmap_get(&cache->groups, name);
     if (!group) {
@@ -306,7 +308,7 @@ static void forget_changes(struct pd_kube_cache *cache)
     for (size_t i = 0; i < PD_KUBE_CHANGES_MAX; i++)
         change_fini(&cache->ring[i]);
     cache->end = 0;
-    cache->floor = pd_store_resource_version(cache->store);
+    cache->floor = pd_kube_cache_version(cache);
 }
 
 void pd_kube_cache_turn_on(struct pd_kube_cache *cache)
@@ -337,7 +339,72 @@ void pd_kube_cache_turn_off(struct pd_kube_cache *cache)
     }
     cache->marked = NULL;
     forget_changes(cache);
-    cache->on = false;
+    cache->on = cache->fed = false;
+}
+
+/* ---- being told ---- */
+
+void pd_kube_cache_feed_begin(struct pd_kube_cache *cache)
+{
+    pd_kube_cache_turn_off(cache);
+    cache->on = cache->fed = true;
+}
+
+static struct group *only_group(struct pd_kube_cache *cache)
+{
+    struct group *group = pd_strmap_get(&cache->groups, "");
+
+    if (!group) {
+        group = PD_NEW(struct group);
+        pd_strmap_add(&cache->groups, group->pool, group);
+    }
+    return group;
+}
+
+void pd_kube_cache_feed(struct pd_kube_cache *cache, const char *name, struct pd_node *node,
+                        uint64_t version)
+{
+    struct known *known = pd_strmap_get(&cache->known, name);
+
+    if (!node && !known)
+        return;
+    if (!node) {
+        add_fresh(cache, version, pd_kube_snapshot_ref(known->snapshot), NULL);
+        known_remove(cache, known);
+        return;
+    }
+    if (!known)
+        known = known_add(cache, only_group(cache), name);
+    took(cache, known, node, version);
+}
+
+bool pd_kube_cache_feed_end(struct pd_kube_cache *cache, uint64_t version, bool is_news)
+{
+    bool changed = cache->n_fresh > 0;
+
+    cache->fed_version = version;
+    commit_fresh(cache);
+    if (!is_news)
+        forget_changes(cache);
+    return changed;
+}
+
+uint64_t pd_kube_cache_version(const struct pd_kube_cache *cache)
+{
+    return cache->fed ? cache->fed_version : pd_store_resource_version(cache->store);
+}
+
+const struct pd_kube_snapshot *pd_kube_cache_get(const struct pd_kube_cache *cache,
+                                                 const char *name)
+{
+    const struct known *known = pd_strmap_get(&cache->known, name);
+
+    return known ? known->snapshot : NULL;
+}
+
+bool pd_kube_cache_is_fed(const struct pd_kube_cache *cache)
+{
+    return cache->fed;
 }
 
 void pd_kube_cache_free(struct pd_kube_cache *cache)
@@ -373,7 +440,9 @@ bool pd_kube_cache_find(const struct pd_kube_cache *cache, uint64_t version, uin
 {
     uint64_t position = cache->end;
 
-    if (version < cache->floor || version > pd_store_resource_version(cache->store))
+    uint64_t newest = pd_kube_cache_version(cache) + (cache->fed ? PD_KUBE_AHEAD_US : 0);
+
+    if (version < cache->floor || version > newest)
         return false;
     while (position > pd_kube_cache_oldest(cache) &&
            pd_kube_cache_at(cache, position - 1)->version > version)

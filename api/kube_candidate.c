@@ -86,9 +86,7 @@ static int take_applied(struct pd_kube_write *write, const char *body, size_t le
 /* minSize as a Scale has it. */
 static int take_scale(struct pd_kube_write *write, const char *body, size_t len)
 {
-    const char *name = write->request.target.name;
-    pd_autonode struct pd_node *scale =
-        pd_kube_scale_object(pd_store_pool(write->kube->store, name));
+    pd_autonode struct pd_node *scale = pd_kube_scale_object(write->live);
     struct pd_node *replicas, *spec;
     const char *version;
 
@@ -189,14 +187,25 @@ int pd_kube_write_check_versions(struct pd_kube_write *write, const struct pd_no
     return 0;
 }
 
+/* Whose the pool is; "" where there is none. */
+static const char *source_of(const struct pd_kube_write *write)
+{
+    const char *name = write->request.target.name;
+    const struct pd_pool *pool = pd_store_pool(write->kube->store, name);
+    const char *source =
+        write->kube->shared ? pd_kube_shared_source(write->kube->shared, name) : "";
+
+    return *source ? source : pool ? pool->source : "";
+}
+
 int pd_kube_write_check_owner(struct pd_kube_write *write)
 {
-    const struct pd_pool *pool = pd_store_pool(write->kube->store, write->request.target.name);
+    const char *source = source_of(write);
     char why[256];
 
-    if (!pool || strcmp(pool->source, PD_KUBE_SOURCE) == 0)
+    if (!*source || strcmp(source, PD_KUBE_SOURCE) == 0)
         return 0;
-    snprintf(why, sizeof why, "the pool belongs to %s and can be changed only there", pool->source);
+    snprintf(why, sizeof why, "the pool belongs to %s and can be changed only there", source);
     return pd_kube_write_refuse_for_good(write, why);
 }
 
@@ -207,13 +216,12 @@ static int check_existence(struct pd_kube_write *write)
     bool deleting = write->live && *pd_kube_write_text(write->live, "deletionTimestamp");
 
     if (request->method == PD_METHOD_POST && write->live) {
-        const struct pd_pool *pool = pd_store_pool(write->kube->store, request->target.name);
         return pd_kube_write_refuse(
             write, &(struct pd_kube_refusal){.status = 409, .reason = "AlreadyExists"},
             "%s%s \"%s\" already exists, and belongs to %s",
             deleting ? "object is being deleted: " : "",
             pd_kube_resource(request->target.kind, resource), request->target.name,
-            pool ? pool->source : "nobody");
+            source_of(write));
     }
     if (request->method == PD_METHOD_PUT && !write->live)
         return pd_kube_write_refuse_absent(write);

@@ -7,6 +7,7 @@
 #include "api/kube_keep.h"
 #include "api/kube_kind.h"
 #include "api/kube_request.h"
+#include "api/kube_shared.h"
 #include "api/kube_watch.h"
 #include "common/schema.h"
 
@@ -18,6 +19,7 @@ struct pd_kube {
     enum pd_provider_kind default_provider;
     struct pd_kube_keep *keep;
     struct pd_kube_watch *watch;
+    struct pd_kube_shared *shared; /* NULL: this process is alone */
     void (*closed)(void *arg);
     void *closed_arg;
 };

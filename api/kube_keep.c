@@ -152,22 +152,31 @@ bool pd_kube_keep_lasts(const struct pd_kube_keep *keep)
     return keep && keep->db;
 }
 
-static void on_pool(void *arg, const char *name)
+bool pd_kube_keep_has(const struct pd_kube_keep *keep, const char *name)
 {
-    struct pd_kube_keep *keep = arg;
-    const struct pd_pool *pool = pd_store_pool(keep->store, name);
-    struct kept *kept;
+    return keep && pd_strmap_get(&keep->kept, name);
+}
+
+void pd_kube_keep_forget(struct pd_kube_keep *keep, const char *name)
+{
+    struct kept *kept = pd_strmap_remove(&keep->kept, name);
     struct pd_err err;
 
-    if (pool && strcmp(pool->source, PD_KUBE_SOURCE) == 0)
-        return;
-    kept = pd_strmap_remove(&keep->kept, name);
     if (!kept)
         return;
     if (keep->db && submit(keep, name, NULL, NULL, NULL, &err) < 0)
         pd_log(PD_LOG_ERROR, "kube", "the record of a pool that is gone stays", "pool", name, "err",
                err.msg, NULL);
     kept_free(kept);
+}
+
+static void on_pool(void *arg, const char *name)
+{
+    struct pd_kube_keep *keep = arg;
+    const struct pd_pool *pool = pd_store_pool(keep->store, name);
+
+    if (!pool || strcmp(pool->source, PD_KUBE_SOURCE) != 0)
+        pd_kube_keep_forget(keep, name);
 }
 
 /* ---- managed fields ---- */

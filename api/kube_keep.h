@@ -42,6 +42,10 @@ void pd_kube_keep_set_managed(struct pd_kube_keep *keep, const char *name, struc
 int pd_kube_keep_put(struct pd_kube_keep *keep, const struct pd_pool *pool,
                      void (*done)(void *arg, const struct pd_err *err), void *arg,
                      struct pd_err *err);
+/* Whether there is a record of this pool. */
+bool pd_kube_keep_has(const struct pd_kube_keep *keep, const char *name);
+/* The pool is kept elsewhere from now on: its record goes. */
+void pd_kube_keep_forget(struct pd_kube_keep *keep, const char *name);
 /* Whether anything is kept at all. */
 bool pd_kube_keep_lasts(const struct pd_kube_keep *keep);
 

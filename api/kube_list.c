@@ -15,6 +15,7 @@ struct ref {
     const struct pd_sandbox *sandbox;
     const struct pd_dead_sandbox *dead;
     const struct pd_event *event;
+    const struct pd_kube_snapshot *shared; /* among replicas, instead of these */
 };
 
 struct refs {
@@ -65,10 +66,39 @@ static void add_events(const struct pd_store *store, struct refs *refs)
     }
 }
 
+/* Among replicas: what Redis has told. */
+static void add_shared(struct pd_kube *kube, const struct pd_kube_kind *kind, struct refs *refs)
+{
+    struct pd_kube_snapshot **all;
+    size_t count = pd_kube_cache_all(pd_kube_watch_cache(kube->watch, kind->id), &all);
+
+    for (size_t i = 0; i < count; i++) {
+        char key[PD_KUBE_NAME_BYTES];
+        if (kind->id == PD_KUBE_EVENT)
+            snprintf(key, sizeof key, "%020llu", (unsigned long long)all[i]->version);
+        else
+            pd_strcpy(key, sizeof key,
+                      pd_node_text(pd_node_at(all[i]->node, "metadata", "name", NULL), ""));
+        add(refs, key)->shared = all[i];
+        pd_kube_snapshot_unref(all[i]); /* the cache's stays while we are here */
+    }
+    free(all);
+}
+
+static bool is_shared(struct pd_kube *kube, const struct pd_kube_kind *kind)
+{
+    return kind->id < PD_KUBE_NAMESPACES &&
+           pd_kube_cache_is_fed(pd_kube_watch_cache(kube->watch, kind->id));
+}
+
 static void gather(struct pd_kube *kube, const struct pd_kube_target *target, struct refs *refs)
 {
     const struct pd_pool *pool;
 
+    if (is_shared(kube, target->kind)) {
+        add_shared(kube, target->kind, refs);
+        return;
+    }
     if (target->kind->id == PD_KUBE_EVENT) {
         add_events(kube->store, refs);
         return;
@@ -92,6 +122,8 @@ static int by_key(const void *a, const void *b)
 
 static struct pd_node *make(struct pd_kube *kube, const struct ref *ref)
 {
+    if (ref->shared)
+        return pd_node_copy(ref->shared->node);
     if (ref->event)
         return pd_kube_event_object(ref->event);
     if (ref->sandbox)
@@ -111,6 +143,11 @@ struct pd_node *pd_kube_find(struct pd_kube *kube, const struct pd_kube_target *
 
     if (*target->namespace && strcmp(target->namespace, PD_KUBE_NAMESPACE) != 0)
         return NULL;
+    if (is_shared(kube, target->kind)) {
+        const struct pd_kube_snapshot *snapshot =
+            pd_kube_cache_get(pd_kube_watch_cache(kube->watch, target->kind->id), target->name);
+        return snapshot ? pd_node_copy(snapshot->node) : NULL;
+    }
     if (target->kind->id == PD_KUBE_POOL) {
         const struct pd_pool *pool = pd_store_pool(kube->store, target->name);
         return pool ? pd_kube_pool_object(pool, pd_kube_keep_managed(kube->keep, target->name))
@@ -173,7 +210,7 @@ static struct pd_node *list_metadata(const struct pd_kube *kube,
     struct pd_node *metadata = pd_node_map_new();
 
     pd_node_set_string(metadata, "resourceVersion",
-                       pd_kube_version(pd_store_resource_version(kube->store), version));
+                       pd_kube_version(pd_kube_watch_version(kube->watch), version));
     if (page->last)
         pd_node_set_string(metadata, "continue", page->last);
     if (page->last && request->labels.count + request->fields.count == 0)

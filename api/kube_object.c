@@ -91,18 +91,24 @@ struct pd_node *pd_kube_pool_object(const struct pd_pool *pool,
     return node;
 }
 
-struct pd_node *pd_kube_scale_object(const struct pd_pool *pool)
+struct pd_node *pd_kube_scale_object(const struct pd_node *pool)
 {
-    struct pd_node *node = object("Scale", "autoscaling/v1");
+    static const char *const kept[] = {"name", "namespace", "uid", "resourceVersion",
+                                       "creationTimestamp"};
+    const struct pd_node *from = pd_node_get(pool, "metadata");
+    struct pd_node *node = object("Scale", "autoscaling/v1"), *metadata = pd_node_map_new();
     struct pd_node *spec = pd_node_map_new(), *status = pd_node_map_new();
-    pd_autofree char *selector = pd_asprintf(LABEL_POOL "=%s", pool->spec->name);
+    pd_autofree char *selector =
+        pd_asprintf(LABEL_POOL "=%s", pd_node_text(pd_node_get(from, "name"), ""));
 
-    pd_node_set(
-        node, "metadata",
-        metadata_of(pool->spec->name, pool->uid, pool->resource_version, pool->created_wall_ms));
-    pd_node_set_int(spec, "replicas", pool->spec->min_size);
+    for (size_t i = 0; i < PD_COUNT(kept); i++)
+        if (pd_node_get(from, kept[i]))
+            pd_node_set(metadata, kept[i], pd_node_copy(pd_node_get(from, kept[i])));
+    pd_node_set(node, "metadata", metadata);
+    pd_node_set_int(spec, "replicas", pd_node_int(pd_node_at(pool, "spec", "minSize", NULL), 0));
     pd_node_set(node, "spec", spec);
-    pd_node_set_int(status, "replicas", pool->status.replicas + pool->elsewhere.replicas);
+    pd_node_set_int(status, "replicas",
+                    pd_node_int(pd_node_at(pool, "status", "replicas", NULL), 0));
     pd_node_set_string(status, "selector", selector);
     pd_node_set(node, "status", status);
     return node;

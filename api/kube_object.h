@@ -14,8 +14,8 @@ struct pd_node *pd_kube_sandbox_object(const struct pd_pool *pool,
 struct pd_node *pd_kube_dead_object(const struct pd_pool *pool, const struct pd_dead_sandbox *dead);
 struct pd_node *pd_kube_event_object(const struct pd_event *event);
 struct pd_node *pd_kube_namespace_object(void);
-/* autoscaling/v1 Scale; replicas are minSize. */
-struct pd_node *pd_kube_scale_object(const struct pd_pool *pool);
+/* autoscaling/v1 Scale of a pool's object; replicas are minSize. */
+struct pd_node *pd_kube_scale_object(const struct pd_node *pool);
 
 /* An event's name: unlike its pool's, or a sandbox's. */
 #define PD_KUBE_NAME_BYTES 128

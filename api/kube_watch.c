@@ -38,6 +38,7 @@ struct watcher {
     size_t n_initial, at_initial;
     bool mark_initial; /* a bookmark says where they end */
     uint64_t position;
+    uint64_t since;        /* changes up to this version are known to it */
     uint64_t sent_version; /* of the newest object or bookmark that was sent */
     bool columns_sent;
     bool blocked;                  /* its socket is full */
@@ -195,13 +196,15 @@ static bool pull_initial(struct watcher *watcher)
     if (watcher->at_initial < watcher->n_initial || watcher->blocked || !watcher->mark_initial)
         return true;
     watcher->mark_initial = false;
-    return tell_bookmark(watcher, pd_store_resource_version(watcher->watch->store), true);
+    return tell_bookmark(watcher, pd_kube_watch_version(watcher->watch), true);
 }
 
 static bool pull_change(struct watcher *watcher, const struct pd_kube_change *change)
 {
     bool before = matches(watcher, change->before), after = matches(watcher, change->after);
 
+    if (change->version <= watcher->since) /* another replica has told it already */
+        return true;
     if (after)
         return tell_object(watcher, before ? "MODIFIED" : "ADDED", change->after, change->version);
     return !before || tell_object(watcher, "DELETED", change->before, change->version);
@@ -289,7 +292,7 @@ static void on_events(void *arg)
 
 static void look_at_clock(struct watcher *watcher, uint64_t now_ms)
 {
-    uint64_t version = pd_store_resource_version(watcher->watch->store);
+    uint64_t version = pd_kube_watch_version(watcher->watch);
     bool over = now_ms >= watcher->ends_ms;
     bool all_told = !watcher->blocked && watcher->at_initial == watcher->n_initial &&
                     watcher->position == pd_kube_cache_end(watcher->cache);
@@ -311,19 +314,20 @@ static void turn_off_idle(struct pd_kube_watch *watch, uint64_t now_ms)
         watch->used_ms[watcher->request.target.kind->id] = now_ms;
     }
     for (size_t i = 0; i < WATCHED; i++) {
-        if (pd_kube_cache_is_on(watch->caches[i]) &&
+        if (pd_kube_cache_is_on(watch->caches[i]) && !pd_kube_cache_is_fed(watch->caches[i]) &&
             now_ms - watch->used_ms[i] >= PD_KUBE_WATCH_IDLE_MS)
             pd_kube_cache_turn_off(watch->caches[i]);
     }
 }
 
+/* Whether time matters to anybody. */
 static bool any_on(const struct pd_kube_watch *watch)
 {
     for (size_t i = 0; i < WATCHED; i++) {
-        if (pd_kube_cache_is_on(watch->caches[i]))
+        if (pd_kube_cache_is_on(watch->caches[i]) && !pd_kube_cache_is_fed(watch->caches[i]))
             return true;
     }
-    return false;
+    return watch->count > 0;
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -340,6 +344,32 @@ static void on_tick(uv_timer_t *timer)
     turn_off_idle(watch, now_ms);
     if (!any_on(watch))
         uv_timer_stop(&watch->tick);
+}
+
+/* ---- among replicas ---- */
+
+void pd_kube_watch_share(struct pd_kube_watch *watch)
+{
+    while (!pd_ring_is_empty(&watch->watchers))
+        fail(PD_CONTAINER_OF(watch->watchers.next, struct watcher, in_list),
+             "versions are those of all replicas from now on: list again");
+    for (size_t i = 0; i < WATCHED; i++)
+        pd_kube_cache_feed_begin(watch->caches[i]);
+}
+
+struct pd_kube_cache *pd_kube_watch_cache(struct pd_kube_watch *watch, enum pd_kube_kind_id kind)
+{
+    return watch->caches[kind];
+}
+
+void pd_kube_watch_fed(struct pd_kube_watch *watch, enum pd_kube_kind_id kind)
+{
+    pull_all(watch, watch->caches[kind]);
+}
+
+uint64_t pd_kube_watch_version(const struct pd_kube_watch *watch)
+{
+    return pd_kube_cache_version(watch->caches[PD_KUBE_POOL]);
 }
 
 /* ---- beginning ---- */
@@ -403,7 +433,7 @@ static bool find_start(struct watcher *watcher)
         watcher->mark_initial = watcher->request.initial_events;
         return true;
     }
-    watcher->sent_version = version;
+    watcher->since = watcher->sent_version = version;
     return !*rest && pd_kube_cache_find(watcher->cache, version, &watcher->position);
 }
 

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <uv.h>
 
+#include "api/kube_cache.h"
 #include "api/kube_keep.h"
 #include "api/kube_request.h"
 #include "common/store.h"
@@ -34,6 +35,16 @@ void pd_kube_watch_close(struct pd_kube_watch *watch, void (*closed)(void *arg),
 
 /* A list of this kind is about to be answered: changes after it will be known. */
 void pd_kube_watch_prepare(struct pd_kube_watch *watch, const struct pd_kube_kind *kind);
+
+/* Among replicas (kube_shared.h): from here on what there is comes from Redis, into
+ * pd_kube_watch_cache. Watches that were begun before end with 410. */
+void pd_kube_watch_share(struct pd_kube_watch *watch);
+/* The kinds before PD_KUBE_NAMESPACES. */
+struct pd_kube_cache *pd_kube_watch_cache(struct pd_kube_watch *watch, enum pd_kube_kind_id kind);
+/* What was fed is told to those who watch. */
+void pd_kube_watch_fed(struct pd_kube_watch *watch, enum pd_kube_kind_id kind);
+/* The version of everything that is known. */
+uint64_t pd_kube_watch_version(const struct pd_kube_watch *watch);
 
 /* Answer a watch. The request's selectors are taken over (emptied). */
 void pd_kube_watch_begin(struct pd_kube_watch *watch, struct pd_exchange *exchange,

@@ -19,7 +19,7 @@
 
 #define BODY_BYTES_MAX (512u * 1024)
 
-static void write_free(struct pd_kube_write *write)
+void pd_kube_write_free(struct pd_kube_write *write)
 {
     pd_kube_request_fini(&write->request);
     pd_node_free(write->live);
@@ -28,12 +28,13 @@ static void write_free(struct pd_kube_write *write)
     pd_pool_spec_unref(write->spec);
     pd_node_free(write->managed);
     pd_node_free(write->result);
+    free(write->body);
     free(write);
 }
 
 static void release_note(void *note)
 {
-    write_free(note);
+    pd_kube_write_free(note);
 }
 
 /* ---- refusing ---- */
@@ -87,6 +88,18 @@ int pd_kube_write_refuse_media(struct pd_kube_write *write)
 
 /* ---- carrying out ---- */
 
+/* The pool's object, taken over, or what of it the client is to see. */
+static struct pd_node *as_asked(const struct pd_kube_write *write, struct pd_node *pool)
+{
+    struct pd_node *scale;
+
+    if (write->request.target.part != PD_KUBE_SCALE)
+        return pool;
+    scale = pd_kube_scale_object(pool);
+    pd_node_free(pool);
+    return scale;
+}
+
 /* The pool as it would be. */
 static struct pd_node *imagine(struct pd_kube_write *write)
 {
@@ -108,12 +121,10 @@ static struct pd_node *imagine(struct pd_kube_write *write)
         pd_strcpy(imagined.source, sizeof imagined.source, PD_KUBE_SOURCE);
     }
     imagined.spec = write->spec;
-    return write->request.target.part == PD_KUBE_SCALE
-               ? pd_kube_scale_object(&imagined)
-               : pd_kube_pool_object(&imagined, write->managed);
+    return as_asked(write, pd_kube_pool_object(&imagined, write->managed));
 }
 
-static void reply(struct pd_kube_write *write, int status, struct pd_node *object)
+void pd_kube_write_reply(struct pd_kube_write *write, int status, struct pd_node *object)
 {
     write->answered = true;
     pd_kube_reply_object(write->kube, write->exchange, &write->request, status, object,
@@ -137,8 +148,8 @@ static void on_kept(void *arg, const struct pd_err *err)
     if (write->exchange && err)
         PD_REFUSE(write, 503, "the change is in force, but could not be kept: %s", err->msg);
     else if (write->exchange)
-        reply(write, write->status, write->result);
-    write_free(write);
+        pd_kube_write_reply(write, write->status, write->result);
+    pd_kube_write_free(write);
 }
 
 /* Answer with this object, taken over, when the pool is kept. Takes the write
@@ -151,8 +162,8 @@ static void reply_when_kept(struct pd_kube_write *write, int status, struct pd_n
     write->result = object;
     write->status = status;
     if (!pd_kube_keep_lasts(write->kube->keep)) {
-        reply(write, status, object);
-        write_free(write);
+        pd_kube_write_reply(write, status, object);
+        pd_kube_write_free(write);
         return;
     }
     if (pd_kube_keep_put(write->kube->keep, pool, on_kept, write, &err) < 0) {
@@ -171,21 +182,20 @@ static void carry_out(struct pd_kube_write *write)
 
     if (write->request.dry_run) {
         pd_autonode struct pd_node *object = imagine(write);
-        reply(write, is_new ? 201 : 200, object);
-        write_free(write);
+        pd_kube_write_reply(write, is_new ? 201 : 200, object);
+        pd_kube_write_free(write);
         return;
     }
     if (pd_store_pool_put(write->kube->store, write->spec, PD_KUBE_SOURCE, &err) < 0) {
         pd_kube_write_refuse_for_good(write, err.msg);
-        write_free(write);
+        pd_kube_write_free(write);
         return;
     }
     pd_kube_keep_set_managed(write->kube->keep, name, PD_STEAL(write->managed));
     pool = pd_store_pool(write->kube->store, name);
-    reply_when_kept(write, is_new ? 201 : 200,
-                    write->request.target.part == PD_KUBE_SCALE
-                        ? pd_kube_scale_object(pool)
-                        : pd_kube_pool_object(pool, pd_kube_keep_managed(write->kube->keep, name)));
+    reply_when_kept(
+        write, is_new ? 201 : 200,
+        as_asked(write, pd_kube_pool_object(pool, pd_kube_keep_managed(write->kube->keep, name))));
 }
 
 /* ---- deleting ---- */
@@ -211,28 +221,33 @@ static int take_options(struct pd_kube_write *write, const char *body, size_t le
     return pd_kube_write_check_versions(write, said);
 }
 
-static void on_delete(struct pd_kube_write *write, const char *body, size_t len)
+int pd_kube_write_prepare_delete(struct pd_kube_write *write, const char *body, size_t len)
+{
+    write->live = pd_kube_find(write->kube, &write->request.target);
+    if (!write->live)
+        return pd_kube_write_refuse_absent(write);
+    if (take_options(write, body, len) < 0 || pd_kube_write_check_owner(write) < 0)
+        return -1;
+    if (!write->request.dry_run && !*pd_kube_write_text(write->live, "deletionTimestamp"))
+        return 0;
+    pd_kube_write_reply(write, 200, write->live);
+    return -1;
+}
+
+static void carry_out_delete(struct pd_kube_write *write)
 {
     struct pd_kube *kube = write->kube;
     const char *name = write->request.target.name;
     struct pd_err err;
 
-    write->live = pd_kube_find(kube, &write->request.target);
-    if (!write->live) {
-        pd_kube_write_refuse_absent(write);
-    } else if (take_options(write, body, len) < 0 || pd_kube_write_check_owner(write) < 0) {
-        /* refused */
-    } else if (write->request.dry_run || *pd_kube_write_text(write->live, "deletionTimestamp")) {
-        reply(write, 200, write->live);
-    } else if (pd_store_pool_delete(kube->store, name, PD_KUBE_SOURCE, &err) < 0) {
+    if (pd_store_pool_delete(kube->store, name, PD_KUBE_SOURCE, &err) < 0) {
         pd_kube_write_refuse_for_good(write, err.msg);
-    } else {
-        reply_when_kept(write, 200,
-                        pd_kube_pool_object(pd_store_pool(kube->store, name),
-                                            pd_kube_keep_managed(kube->keep, name)));
+        pd_kube_write_free(write);
         return;
     }
-    write_free(write);
+    reply_when_kept(write, 200,
+                    pd_kube_pool_object(pd_store_pool(kube->store, name),
+                                        pd_kube_keep_managed(kube->keep, name)));
 }
 
 /* ---- beginning ---- */
@@ -251,11 +266,19 @@ static struct pd_kube_write *own(struct pd_exchange *exchange, struct pd_kube_wr
 static void on_body(void *arg, struct pd_exchange *exchange, const char *body, size_t len)
 {
     struct pd_kube_write *write = own(exchange, arg);
+    bool is_delete = write->request.method == PD_METHOD_DELETE;
+    int rc;
 
-    if (write->request.method == PD_METHOD_DELETE)
-        on_delete(write, body, len);
-    else if (pd_kube_write_prepare(write, body, len) < 0)
-        write_free(write);
+    if (write->kube->shared) {
+        pd_kube_write_shared(write, body, len);
+        return;
+    }
+    rc = is_delete ? pd_kube_write_prepare_delete(write, body, len)
+                   : pd_kube_write_prepare(write, body, len);
+    if (rc < 0)
+        pd_kube_write_free(write);
+    else if (is_delete)
+        carry_out_delete(write);
     else
         carry_out(write);
 }
@@ -307,7 +330,7 @@ void pd_kube_write(struct pd_kube *kube, struct pd_exchange *exchange,
     else if (strcmp(request->target.namespace, PD_KUBE_NAMESPACE) != 0)
         PD_REFUSE(write, 404, "namespaces \"%s\" not found", request->target.namespace);
     if (write->answered) {
-        write_free(write);
+        pd_kube_write_free(write);
         return;
     }
     pd_exchange_set_note(exchange, write, release_note);

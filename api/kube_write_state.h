@@ -28,6 +28,11 @@ struct pd_kube_write {
     /* while the database is at it */
     struct pd_node *result;
     int status;
+    /* among replicas */
+    char *body; /* for another attempt */
+    size_t body_len;
+    uint64_t expected; /* the version that is replaced; 0: none */
+    int attempts;
 };
 
 /* kube_write.c. Each answers with a Status, once, and returns -1. */
@@ -41,6 +46,15 @@ int pd_kube_write_refuse(struct pd_kube_write *write, const struct pd_kube_refus
 int pd_kube_write_refuse_for_good(struct pd_kube_write *write, const char *why);
 int pd_kube_write_refuse_absent(struct pd_kube_write *write);
 int pd_kube_write_refuse_media(struct pd_kube_write *write);
+
+/* The answer; `object` is borrowed. */
+void pd_kube_write_reply(struct pd_kube_write *write, int status, struct pd_node *object);
+void pd_kube_write_free(struct pd_kube_write *write);
+/* Of a DELETE, everything up to the deletion itself. 0, or it has been answered. */
+int pd_kube_write_prepare_delete(struct pd_kube_write *write, const char *body, size_t len);
+
+/* kube_write_shared.c: the write, carried out in Redis. Takes it over. */
+void pd_kube_write_shared(struct pd_kube_write *write, const char *body, size_t len);
 
 /* kube_candidate.c */
 

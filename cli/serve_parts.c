@@ -4,11 +4,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/ecs.h"
-#include "cli/manifest_keep.h"
 #include "api/ledger_records.h"
 #include "api/ledger_redis.h"
+#include "cli/ecs.h"
 #include "cli/ledger_env.h"
+#include "cli/manifest_keep.h"
 #include "cli/records_env.h"
 #include "cli/redis_env.h"
 #include "cli/serve_state.h"
@@ -83,8 +83,8 @@ static void on_db_trouble(void *arg, const struct pd_err *err)
 
 /* What must last, by part. */
 static const struct pd_db_schema *const schemas[] = {&pd_kube_keep_schema, &pd_records_schema,
-                                                     &pd_manifest_keep_schema, &pd_ecs_intents_schema,
-                                                     NULL};
+                                                     &pd_manifest_keep_schema,
+                                                     &pd_ecs_intents_schema, NULL};
 
 static int open_db(struct service *service, struct pd_err *err)
 {
@@ -342,6 +342,52 @@ static int open_controller(struct service *service, struct pd_err *err)
     return 0;
 }
 
+/* ---- those who share the engine, for the pools of the API ---- */
+
+/* The API is opened before the provider, and closed before it. */
+static const char *peers_prefix(void *arg)
+{
+    const struct service *service = arg;
+
+    return service->below ? pd_provider_shared_prefix(service->docker) : NULL;
+}
+
+static const char *peers_lease(void *arg)
+{
+    const struct service *service = arg;
+
+    return service->below && pd_provider_shared_leads(service->docker)
+               ? pd_provider_shared_lease(service->docker)
+               : NULL;
+}
+
+static bool peers_is_live(void *arg, const char *instance)
+{
+    const struct service *service = arg;
+
+    return service->below && pd_provider_shared_is_live(service->docker, instance);
+}
+
+/* An engine that is shared is one that Redis and Docker are there for. */
+static bool is_shared(const struct service *service)
+{
+    return service->redis && has_docker(service);
+}
+
+static const struct pd_kube_peers *peers_of(struct service *service)
+{
+    service->kube_peers = (struct pd_kube_peers){
+        .redis = service->redis,
+        .instance = service->state.instance,
+        .prefix = peers_prefix,
+        .lease = peers_lease,
+        .is_live = peers_is_live,
+        .others = others_of,
+        .arg = service,
+    };
+    return is_shared(service) ? &service->kube_peers : NULL;
+}
+
 static int open_api(struct service *service, struct pd_err *err)
 {
     const struct pd_api_config config = {
@@ -357,6 +403,7 @@ static int open_api(struct service *service, struct pd_err *err)
         .state_dir = service->state.dir,
         .tls_ca_file = service->options.tls_ca_file,
         .kube_keep = service->kube_keep,
+        .kube_peers = peers_of(service),
         .redis = service->redis,
         .records = service->records,
         .ledger = service->ledger,
@@ -389,12 +436,6 @@ static int open_ledger(struct service *service, struct pd_err *err)
     service->ledger =
         service->redis ? pd_ledger_redis_new(&config) : pd_ledger_records_new(service->records);
     return 0;
-}
-
-/* An engine that is shared is one that Redis and Docker are there for. */
-static bool is_shared(const struct service *service)
-{
-    return service->redis && has_docker(service);
 }
 
 int pd_service_open(struct service *service, struct pd_err *err)

@@ -10,6 +10,7 @@
 #include "api/api.h"
 #include "api/keys.h"
 #include "api/kube_keep.h"
+#include "api/kube_shared.h"
 #include "api/ledger.h"
 #include "api/records.h"
 #include "api/shipper.h"
@@ -39,6 +40,7 @@ struct service {
     struct pd_ledger *ledger;   /* in `records`, or in Redis */
     struct pd_shipper *shipper; /* NULL: records stay here */
     struct pd_kube_keep *kube_keep;
+    struct pd_kube_peers kube_peers;
     struct pd_languages *languages;
     struct pd_keys *keys;
     struct pd_metrics *metrics;
@@ -48,7 +50,7 @@ struct service {
     struct pd_sources *sources;   /* NULL: no files (`paddock api`) */
     struct pd_store *files;       /* what they declare, among replicas; NULL: straight into store */
     struct pd_declared *declared; /* NULL likewise */
-    struct pd_redis *redis; /* NULL: no REDIS_URL */
+    struct pd_redis *redis;       /* NULL: no REDIS_URL */
     struct pd_source_redis *source_redis;
     struct pd_provider *docker; /* with Redis the shared one */
     struct pd_provider *below;  /* then the one below it, closed by it; else NULL */

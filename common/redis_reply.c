@@ -216,6 +216,7 @@ int pd_redis_reply_err(const struct pd_redis_reply *reply, struct pd_err *err)
         {"ERR max number of clients", PD_UNAVAILABLE},
         {"NOSCRIPT", PD_NOT_FOUND},
         {"FENCED", PD_CONFLICT},
+        {"CONFLICT", PD_CONFLICT},
     };
 
     for (size_t i = 0; i < PD_COUNT(table); i++) {

@@ -163,7 +163,7 @@ uint64_t pd_store_resource_version(const struct pd_store *store);
 
 /* Called with the pool's name; the pool may be gone by then. At most
  * PD_STORE_OBSERVERS_MAX. */
-#define PD_STORE_OBSERVERS_MAX 8
+#define PD_STORE_OBSERVERS_MAX 12
 typedef void (*pd_store_observer_cb)(void *arg, const char *pool);
 void pd_store_observe(struct pd_store *store, pd_store_observer_cb cb, void *arg);
 void pd_store_unobserve(struct pd_store *store, pd_store_observer_cb cb, void *arg);

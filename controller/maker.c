@@ -124,6 +124,7 @@ struct pd_maker *pd_maker_open(const struct pd_maker_config *config)
     uv_timer_init(config->loop, &maker->end);
     maker->end.data = maker;
     maker->pending = 1; /* that timer */
+    pd_store_observe(config->store, pd_maker_on_pool, maker);
     return maker;
 }
 
@@ -159,6 +160,7 @@ void pd_maker_close(struct pd_maker *maker, void (*closed)(void *arg), void *arg
     maker->closing = true;
     maker->closed = closed;
     maker->closed_arg = arg;
+    pd_store_unobserve(maker->config.store, pd_maker_on_pool, maker);
     pd_maker_look_at_held(maker);
     let_go(maker);
 }

@@ -7,7 +7,8 @@
 #include "common/mem.h"
 #include "controller/maker_state.h"
 
-#define HELD_MS 5000 /* a wish that there is no room for */
+#define HELD_MS 5000   /* a wish that there is no room for */
+#define BEHIND_MS 2000 /* a wish for a pool as the one that leads does not know it (yet) */
 
 /* KEYS lease, sandboxes, totals, wishes, seen; ARGV lease, id, replica, pool, maxSize,
  * ms. 0: full; -1: nobody wishes for it any more. */
@@ -253,12 +254,36 @@ static void reserve(struct job *job)
         maker->pending++;
 }
 
+/* The wisher may have heard of the pool, or of its change, before the one that leads;
+ * then a moment is waited. */
+static void look_for_spec(struct job *job)
+{
+    const struct pd_pool *pool = pd_store_pool(job->maker->config.store, job->pool);
+    bool is_there = pool && !pool->deleting;
+    struct pd_time now = pd_time_now();
+    struct pd_err err;
+
+    job->behind = false;
+    if (is_there && strcmp(pool->spec->template_hash, job->hash) == 0) {
+        job->spec = pd_pool_spec_ref(pool->spec);
+        job->held_since = (struct pd_time){0};
+        reserve(job);
+        return;
+    }
+    if (!pd_time_is_set(job->held_since))
+        job->held_since = now;
+    job->behind = !(pool && pool->deleting) && pd_time_ms_between(job->held_since, now) < BEHIND_MS;
+    if (job->behind)
+        return;
+    pd_err_set(&err, PD_UNAVAILABLE, "the replica that leads has %s",
+               is_there ? "another spec of the pool" : "no such pool");
+    settle(job, &err, NULL);
+}
+
 static void begin(struct pd_maker *maker, const char *id, const char *replica,
                   const char *pool_name, const char *hash)
 {
-    struct pd_pool *pool = pd_store_pool(maker->config.store, pool_name);
     struct job *job;
-    struct pd_err err;
 
     if (maker->n_jobs >= PD_MAKER_JOBS_MAX || pd_strmap_get(&maker->by_id, id))
         return;
@@ -270,14 +295,8 @@ static void begin(struct pd_maker *maker, const char *id, const char *replica,
     LIST_INSERT_HEAD(&maker->jobs, job, next);
     pd_strmap_add(&maker->by_id, job->id, job);
     maker->n_jobs++;
-    if (pool && !pool->deleting && strcmp(pool->spec->template_hash, hash) == 0) {
-        job->spec = pd_pool_spec_ref(pool->spec);
-        reserve(job);
-        return;
-    }
-    pd_err_set(&err, PD_UNAVAILABLE, "the replica that leads has %s",
-               pool && !pool->deleting ? "another spec of the pool" : "no such pool");
-    settle(job, &err, NULL);
+    pd_strcpy(job->hash, sizeof job->hash, hash);
+    look_for_spec(job);
 }
 
 /* "REPLICA POOL HASH" */
@@ -324,9 +343,25 @@ void pd_maker_look_at_held(struct pd_maker *maker)
 
     for (; job; job = next) {
         next = LIST_NEXT(job, next);
-        if (job->held && pd_maker_may_act(maker))
-            reserve(job);
-        else if (job->held)
+        if (!job->held && !job->behind)
+            continue;
+        if (!pd_maker_may_act(maker))
             job_free(job);
+        else if (job->held)
+            reserve(job);
+        else
+            look_for_spec(job);
+    }
+}
+
+void pd_maker_on_pool(void *arg, const char *name)
+{
+    struct pd_maker *maker = arg;
+    struct job *job = LIST_FIRST(&maker->jobs), *next;
+
+    for (; job; job = next) {
+        next = LIST_NEXT(job, next);
+        if (job->behind && strcmp(job->pool, name) == 0 && pd_maker_may_act(maker))
+            look_for_spec(job);
     }
 }

@@ -35,6 +35,7 @@ struct job {
     char hash[PD_TEMPLATE_HASH_BYTES];
     struct pd_pool_spec *spec;
     bool held;     /* there was no room; asked again each second */
+    bool behind;   /* for a pool that is not known like this; likewise, and when it changes */
     bool creating; /* the provider has been asked */
     struct pd_time held_since;
 };
@@ -77,6 +78,8 @@ struct pd_provider *pd_maker_provider_of(struct pd_maker *maker, const char *rep
 extern const char pd_maker_reserve_script[], pd_maker_settle_script[];
 /* Ask again for those that there was no room for; drop them where this one does not lead. */
 void pd_maker_look_at_held(struct pd_maker *maker);
+/* The store's: a pool has changed. */
+void pd_maker_on_pool(void *arg, const char *name);
 
 /* ---- the dead: maker_dead.c ---- */
 

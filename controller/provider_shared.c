@@ -180,6 +180,13 @@ int pd_provider_shared_others(const struct pd_provider *provider, const char *po
     return shared->replica ? pd_replica_others(shared->replica, pool) : 0;
 }
 
+bool pd_provider_shared_is_live(const struct pd_provider *provider, const char *instance)
+{
+    const struct shared *shared = pd_shared_of(provider);
+
+    return shared->replica && pd_replica_is_live(shared->replica, instance);
+}
+
 bool pd_provider_shared_leads(const struct pd_provider *provider)
 {
     const struct shared *shared = pd_shared_of(provider);

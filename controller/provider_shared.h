@@ -15,8 +15,8 @@
 
 struct pd_provider_shared_config {
     uv_loop_t *loop;
-    struct pd_redis *redis;    /* outlives the provider */
-    struct pd_store *store;    /* likewise */
+    struct pd_redis *redis; /* outlives the provider */
+    struct pd_store *store; /* likewise */
     enum pd_replica_part part;
     struct pd_provider *below; /* closed by our close */
     /* Which engine that is, once it is up: replicas on one engine share it. */
@@ -38,6 +38,8 @@ struct pd_share pd_provider_shared_share(const struct pd_provider *provider,
                                          const struct pd_pool_spec *spec);
 /* Of the pool, how many sandboxes other replicas have. */
 int pd_provider_shared_others(const struct pd_provider *provider, const char *pool);
+/* Whether a replica was heard of lately. */
+bool pd_provider_shared_is_live(const struct pd_provider *provider, const char *instance);
 /* Whether it leads. */
 bool pd_provider_shared_leads(const struct pd_provider *provider);
 /* "TOKEN:HOLDER" as pd_lease_value; "" where it never led. */
