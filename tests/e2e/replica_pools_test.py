@@ -76,7 +76,8 @@ class Watch:
                 seen.append(self.changes.get(timeout=max(0.01, end - time.monotonic())))
             except queue.Empty:
                 raise AssertionError("no such change; there were %s" % [
-                    (c["type"], c["object"].get("metadata", {}).get("name")) for c in seen])
+                    (c["type"], c["object"].get("metadata", {}).get("name"),
+                     c["object"].get("message")) for c in seen])
             if wanted(seen[-1]):
                 return seen
 
@@ -252,7 +253,8 @@ class ReplicaPools(unittest.TestCase):
                 try:
                     patch(leader, "third", {"metadata": {"labels": {"c": "d"}}})
                     after = late.until(lambda c: c["object"]["metadata"].get("labels") == {"c": "d"})
-                    self.assertNotIn("ADDED", [c["type"] for c in after])
+                    self.assertNotIn(("ADDED", "third"), [
+                        (c["type"], c["object"]["metadata"]["name"]) for c in after])
                     self.assertTrue(all(version_of(c["object"]) > version_of(made) for c in after))
                 finally:
                     late.close()
@@ -321,6 +323,12 @@ class ReplicaPools(unittest.TestCase):
                 self.assertEqual(service.request("POST", POOLS, body("more"), timeout=30).status,
                                  503)
                 self.assertEqual(pool_of(service, "kept")["spec"]["maxSize"], 4)
+            # One that is started meanwhile knows of no such pool, and leaves it alone.
+            cluster.kill(cluster.replicas[1])
+            cluster.replicas[1].start()
+            self.assertEqual(cluster.replicas[1].request("POST", POOLS, body("more"),
+                                                         timeout=30).status, 503)
+            time.sleep(5)
             self.assertEqual(running(cluster.replicas, "kept"), before)
             # Back, with its file: nothing was lost.
             cluster.redis.start()
@@ -329,6 +337,9 @@ class ReplicaPools(unittest.TestCase):
             self.assertEqual(pool_of(cluster.replicas[0], "kept")["spec"]["maxSize"], 5)
             self.assertEqual(pool_of(cluster.replicas[0], "kept")["metadata"]["uid"],
                              was["metadata"]["uid"])
+            wait_everywhere(cluster.replicas, "kept",
+                            lambda pool: pool["status"].get("readyReplicas") == 2)
+            self.assertEqual(running(cluster.replicas, "kept"), before)
 
     def test_what_one_process_kept_is_everybodys(self):
         with Redis("--appendonly", "yes") as redis:
