@@ -386,6 +386,11 @@ size_t pd_api_connections(const struct pd_api *api)
     return pd_server_connections(api->server);
 }
 
+bool pd_api_knows_pools(const struct pd_api *api)
+{
+    return pd_kube_knows_pools(api->kube);
+}
+
 int pd_api_kube_port(const struct pd_api *api)
 {
     return api->kube_listener ? pd_kube_listener_port(api->kube_listener) : 0;

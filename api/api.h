@@ -57,6 +57,10 @@ struct pd_api_config {
  * for the caller to close. */
 int pd_api_open(const struct pd_api_config *config, struct pd_api **ret_api, struct pd_err *err);
 
+/* Whether the pools that were made by the API are in the store: among replicas Redis has
+ * been read once. */
+bool pd_api_knows_pools(const struct pd_api *api);
+
 /* The port that it listens on. */
 int pd_api_port(const struct pd_api *api);
 size_t pd_api_connections(const struct pd_api *api); /* of clients, while it is open */

@@ -247,6 +247,11 @@ void pd_kube_handle(struct pd_kube *kube, struct pd_exchange *exchange)
 
 /* ---- life ---- */
 
+bool pd_kube_knows_pools(const struct pd_kube *kube)
+{
+    return !kube->shared || pd_kube_shared_is_on(kube->shared);
+}
+
 int pd_kube_open(const struct pd_kube_config *config, struct pd_kube **ret_kube, struct pd_err *err)
 {
     struct pd_kube *kube = PD_NEW(struct pd_kube);

@@ -36,6 +36,9 @@ int pd_kube_open(const struct pd_kube_config *config, struct pd_kube **ret_kube,
  * NULL: nobody asks. */
 void pd_kube_close(struct pd_kube *kube, void (*closed)(void *arg), void *arg);
 
+/* Whether the pools of the API are in the store: among replicas Redis has been read. */
+bool pd_kube_knows_pools(const struct pd_kube *kube);
+
 /* Whether requests for this path are answered here, errors included. */
 bool pd_kube_owns(const char *path);
 /* Whether it only tells what there is. */

@@ -290,6 +290,14 @@ static int others_of(void *arg, const char *pool)
     return pd_provider_shared_others(service->docker, pool);
 }
 
+/* What an earlier life left may be of a pool that only Redis knows. */
+static bool has_heard(void *arg)
+{
+    const struct service *service = arg;
+
+    return !service->api || pd_api_knows_pools(service->api);
+}
+
 /* Whether there is an engine to try. */
 static bool has_docker(const struct service *service)
 {
@@ -333,6 +341,7 @@ static int open_controller(struct service *service, struct pd_err *err)
     config.docker = service->docker;
     config.share = service->below ? share_of : NULL;
     config.others = service->below ? others_of : NULL;
+    config.heard = service->below ? has_heard : NULL;
     config.share_arg = service;
     if (service->options.part != PD_REPLICA_ALL && !service->below)
         return pd_err_set(err, PD_INVALID,

@@ -304,6 +304,7 @@ struct pd_controller *pd_controller_new(const struct pd_controller_config *confi
     controller->share = config->share;
     controller->share_arg = config->share_arg;
     controller->others = config->others;
+    controller->heard = config->heard;
     controller->now = config->fixed_now ? config->fixed_now : pd_time_now;
     controller->started = controller->now();
     controller->queue = pd_workqueue_new();

@@ -22,10 +22,13 @@ struct pd_controller_config {
     struct pd_time (*fixed_now)(void); /* a clock for tests, NULL for pd_time_now */
     /* Of a pool's size, what this controller is to keep; NULL: all of it. */
     struct pd_share (*share)(void *arg, const struct pd_pool_spec *spec);
-    void *share_arg; /* of `others` too */
+    void *share_arg; /* of `others` and `heard` too */
     /* How many of its sandboxes are not this controller's: a deleted pool is forgotten
      * when there is none any more. NULL: all are. */
     int (*others)(void *arg, const char *pool);
+    /* Whether every source of pools has been heard since the start: until then what
+     * belongs to no pool is left alone. NULL: they have. */
+    bool (*heard)(void *arg);
     struct pd_metrics *metrics; /* common/metrics.h; NULL: nobody counts */
 };
 

@@ -65,6 +65,8 @@ static void take_stray(struct pd_provider_state *at, const struct pd_instance *i
     struct pd_time now = controller->now();
     struct pd_time grace_ends = pd_time_add_ms(controller->started, STRAY_GRACE_MS);
 
+    if (controller->heard && !controller->heard(controller->share_arg))
+        grace_ends = pd_time_add_ms(now, STRAY_GRACE_MS);
     if (pd_expect_is_pending(controller->expect, instance->id, PD_EXPECT_VANISH, now) &&
         !(pd_time_is_set(at->last_look) && instance->phase == PD_INSTANCE_RUNNING))
         return;

@@ -114,6 +114,7 @@ struct pd_controller {
     struct pd_share (*share)(void *arg, const struct pd_pool_spec *spec); /* NULL: all of it */
     void *share_arg;
     int (*others)(void *arg, const char *pool);
+    bool (*heard)(void *arg);
     struct pd_time (*now)(void);
     struct pd_provider_state providers[PD_PROVIDER_KINDS];
     struct pd_workqueue *queue;
