@@ -7,6 +7,7 @@
 #include "api/kube_object.h"
 #include "common/mem.h"
 #include "common/strmap.h"
+#include "common/time.h"
 
 /* An object that was there at the last look. */
 struct known {
@@ -436,13 +437,22 @@ const struct pd_kube_change *pd_kube_cache_at(const struct pd_kube_cache *cache,
     return &cache->ring[position % PD_KUBE_CHANGES_MAX];
 }
 
+/* Nothing may have happened for long, as far as is known here: what another replica has
+ * given out since is of its time. */
+static uint64_t newest_plausible(const struct pd_kube_cache *cache)
+{
+    uint64_t known = pd_kube_cache_version(cache), now_us = (uint64_t)pd_wall_ms() * 1000;
+
+    if (!cache->fed)
+        return known;
+    return (known > now_us ? known : now_us) + PD_KUBE_AHEAD_US;
+}
+
 bool pd_kube_cache_find(const struct pd_kube_cache *cache, uint64_t version, uint64_t *ret_position)
 {
     uint64_t position = cache->end;
 
-    uint64_t newest = pd_kube_cache_version(cache) + (cache->fed ? PD_KUBE_AHEAD_US : 0);
-
-    if (version < cache->floor || version > newest)
+    if (version < cache->floor || version > newest_plausible(cache))
         return false;
     while (position > pd_kube_cache_oldest(cache) &&
            pd_kube_cache_at(cache, position - 1)->version > version)

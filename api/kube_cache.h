@@ -70,7 +70,7 @@ const struct pd_kube_change *pd_kube_cache_at(const struct pd_kube_cache *cache,
 /* Where the changes after this resourceVersion begin; false when some of them
  * are not there any more, or it has not been given out yet. One that is fed may be
  * asked for a version that another replica has heard of first: up to
- * PD_KUBE_AHEAD_US more than its own. */
+ * PD_KUBE_AHEAD_US more than its own, or than the time. */
 #define PD_KUBE_AHEAD_US (60ull * 1000 * 1000) /* versions are about microseconds */
 bool pd_kube_cache_find(const struct pd_kube_cache *cache, uint64_t version,
                         uint64_t *ret_position);

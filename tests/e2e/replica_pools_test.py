@@ -334,11 +334,10 @@ class ReplicaPools(unittest.TestCase):
             cluster.redis.start()
             wait_for(lambda: patch(cluster.replicas[1], "kept",
                                    {"spec": {"maxSize": 5}}).status == 200, 60)
-            self.assertEqual(pool_of(cluster.replicas[0], "kept")["spec"]["maxSize"], 5)
-            self.assertEqual(pool_of(cluster.replicas[0], "kept")["metadata"]["uid"],
-                             was["metadata"]["uid"])
             wait_everywhere(cluster.replicas, "kept",
-                            lambda pool: pool["status"].get("readyReplicas") == 2)
+                            lambda pool: pool["spec"]["maxSize"] == 5 and
+                            pool["metadata"]["uid"] == was["metadata"]["uid"] and
+                            pool["status"].get("readyReplicas") == 2)
             self.assertEqual(running(cluster.replicas, "kept"), before)
 
     def test_what_one_process_kept_is_everybodys(self):
