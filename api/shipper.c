@@ -2,8 +2,9 @@
  *
  * One step after the other: connect, migrate, then read a batch, send it, mark it,
  * read the next. Whatever fails leads back to connecting, with a growing delay. A
- * batch that the server will not have (not for want of the server) is sent row by
- * row, so that one bad row is found, logged and left out. */
+ * batch whose data the server will not have (PD_INVALID) is sent row by row, so that one
+ * bad row is found, logged and left out. What else it may say (its disk is full, it is
+ * read-only, its table is gone) is its own trouble, and no row is lost for it. */
 #include "api/shipper.h"
 
 #include <stdio.h>
@@ -69,6 +70,7 @@ struct pd_shipper {
     size_t batch_rows;
     uint64_t shipped;
     bool is_up;
+    bool refused;  /* the last batch, for what was no fault of a row */
     int told_kind; /* of the trouble that was logged last; 0: there is none */
     int asking; /* answers of the database that are to come */
     bool closing, timer_closed, pg_open;
@@ -171,16 +173,27 @@ static void mark(struct pd_shipper *shipper, bool left_out)
 
 /* ---- sending ---- */
 
+static void takes_records(struct pd_shipper *shipper)
+{
+    shipper->refused = false;
+    shipper->retry_ms = PD_SHIP_RETRY_MIN_MS;
+    shipper->told_kind = 0;
+    pd_log(PD_LOG_INFO, "shipper", "PostgreSQL takes records", NULL);
+}
+
 static void on_sent(void *arg, const char *value, const struct pd_err *err)
 {
     struct pd_shipper *shipper = arg;
 
     (void)value;
     if (!err) {
+        if (shipper->refused)
+            takes_records(shipper);
         if (shipper->limit < PD_SHIP_BATCH_MAX)
             shipper->limit = shipper->limit * 2;
         mark(shipper, false);
-    } else if (err->kind != PD_INTERNAL) {
+    } else if (err->kind != PD_INVALID) {
+        shipper->refused = true;
         give_up(shipper, err);
     } else if (shipper->batch_rows > 1) {
         shipper->limit = 1;
@@ -285,9 +298,8 @@ static void on_migrated(void *arg, const char *value, const struct pd_err *err)
         return;
     }
     shipper->is_up = true;
-    shipper->retry_ms = PD_SHIP_RETRY_MIN_MS;
-    pd_log(PD_LOG_INFO, "shipper", "PostgreSQL takes records", NULL);
-    shipper->told_kind = 0;
+    if (!shipper->refused) /* else it has to take that batch first */
+        takes_records(shipper);
     next(shipper, true);
 }
 

@@ -174,6 +174,9 @@ static int kind_of(const PGresult *result)
     if (strncmp(state, "08", 2) == 0 || strncmp(state, "57", 2) == 0 ||
         strncmp(state, "53", 2) == 0 || strncmp(state, "40", 2) == 0)
         return PD_UNAVAILABLE;
+    if (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 ||
+        strncmp(state, "54", 2) == 0)
+        return PD_INVALID;
     return PD_INTERNAL;
 }
 

@@ -28,7 +28,8 @@ void pd_pg_close(struct pd_pg *pg, void (*closed)(void *arg), void *arg);
 
 /* After `ready`, one at a time. Without parameters `sql` may be many statements. `done`
  * fires once, unless the connection goes down (`down` then): NULL, or what the server
- * says. Texts are borrowed for the call; a NULL is NULL. */
+ * says (by SQLSTATE: PD_INVALID, the data cannot be had; PD_DENIED; PD_UNAVAILABLE;
+ * PD_INTERNAL, anything else). Texts are borrowed for the call; a NULL is NULL. */
 int pd_pg_query(struct pd_pg *pg, const char *sql, const char *const *params, int n_params,
                 void (*done)(void *arg, const char *first_value, const struct pd_err *err),
                 void *arg, struct pd_err *err);
