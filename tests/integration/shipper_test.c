@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -293,5 +294,6 @@ int main(void)
         printf("SKIP integration/shipper: %s\n", pd_postgres_server_lacks());
         return 0;
     }
+    signal(SIGPIPE, SIG_IGN); /* as the service does */
     return cmocka_run_group_tests(tests, start_server, stop_server);
 }
