@@ -43,6 +43,7 @@ struct pd_redis {
     bool delivering;
     char why_down[PD_ERR_MSG_MAX];
     unsigned failures;
+    uint64_t readonly_at_ms; /* when it was left for being read-only; 0: never */
     int open_parts; /* sessions and timers not yet closed */
     bool closing;
     void (*closed)(void *arg);
@@ -358,11 +359,37 @@ static struct eval *eval_new(size_t n_args, const struct pd_redis_arg *args)
     return eval;
 }
 
+static void on_readonly(uv_timer_t *timer)
+{
+    const struct pd_err err = {.kind = PD_UNAVAILABLE, .msg = "Redis has become read-only"};
+    struct line *line = timer->data;
+
+    if (line->ready)
+        pd_redis_session_end(line->session, &err);
+}
+
+/* Both lines are made anew, in the next turn of the loop: nobody's answers are cut off in the
+ * middle of one. */
+static void leave_readonly(struct pd_redis *redis)
+{
+    uint64_t now = uv_now(redis->loop);
+
+    if (redis->closing || !redis->commands.ready ||
+        (redis->readonly_at_ms && now - redis->readonly_at_ms < PD_REDIS_READONLY_MS))
+        return;
+    redis->readonly_at_ms = now;
+    uv_timer_start(&redis->commands.pause, on_readonly, 0, 0);
+    if (redis->channels.ready)
+        uv_timer_start(&redis->channels.pause, on_readonly, 0, 0);
+}
+
 static void on_evaluated(void *arg, const struct pd_err *err, const struct pd_redis_reply *reply)
 {
     struct eval *eval = arg;
     struct pd_err again;
 
+    if (err && reply && strncmp(reply->text, "READONLY", 8) == 0)
+        leave_readonly(eval->redis);
     if (err && reply && strncmp(reply->text, "NOSCRIPT", 8) == 0) {
         eval->args[0] = PD_REDIS_TEXT("EVAL");
         eval->args[1] = PD_REDIS_TEXT(eval->source);

@@ -6,7 +6,9 @@
  * keeps nothing for later and repeats nothing by itself. A connection that
  * ends, or answers late, fails what waits (nobody knows then whether it was
  * carried out, so what users send must bear repeating) and is made anew after
- * a pause that doubles from 50 ms to 5 s, each shortened by chance. */
+ * a pause that doubles from 50 ms to 5 s, each shortened by chance. So is one
+ * on which a script is told that the server is read-only, once in
+ * PD_REDIS_READONLY_MS: after a failover the name may mean another. */
 #ifndef PD_COMMON_LOOP_REDIS_H
 #define PD_COMMON_LOOP_REDIS_H
 
@@ -24,6 +26,7 @@
 #define PD_REDIS_PING_INTERVAL_MS 5000
 #define PD_REDIS_PAUSE_MIN_MS 50
 #define PD_REDIS_PAUSE_MAX_MS 5000
+#define PD_REDIS_READONLY_MS 30000
 #define PD_REDIS_OBSERVERS_MAX 16
 #define PD_REDIS_SUBSCRIPTIONS_MAX 4096
 

@@ -79,6 +79,11 @@ static void end(struct pd_redis_session *session, const struct pd_err *err)
         session->events->ended(session->arg, &copy);
 }
 
+void pd_redis_session_end(struct pd_redis_session *session, const struct pd_err *err)
+{
+    end(session, err);
+}
+
 static void on_part_closed(void *arg)
 {
     struct pd_redis_session *session = arg;

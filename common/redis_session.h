@@ -68,6 +68,9 @@ struct pd_redis_session *pd_redis_session_open(const struct pd_redis_session_con
 int pd_redis_session_send(struct pd_redis_session *session, const struct pd_redis_arg *args,
                           size_t n_args, pd_redis_cb cb, void *arg, struct pd_err *err)
     __attribute__((warn_unused_result));
+/* As if the connection were lost now, for this reason: from the loop, but not from a command's
+ * cb. Nothing, when it has ended. */
+void pd_redis_session_end(struct pd_redis_session *session, const struct pd_err *err);
 /* Commands not yet answered. */
 size_t pd_redis_session_in_flight(const struct pd_redis_session *session);
 /* Which server process it is ("" where Redis does not tell); a restart changes it. */

@@ -389,6 +389,44 @@ static void test_full_memory(void **state)
     pd_redis_server_free(server);
 }
 
+/* A primary that has become a replica is left: its name may mean another one now. But one that
+ * stays read-only is not left again and again. */
+static void test_read_only(void **state)
+{
+    struct pd_redis_script script = pd_redis_script_of("return redis.call('INCR', 'n')");
+    struct pd_redis_server *server;
+    struct answer answer, second;
+    struct pd_err err;
+    struct ctx ctx;
+
+    (void)state;
+    if (lacks_redis())
+        skip();
+    server = pd_redis_server_new(NULL);
+    open_up(&ctx, pd_redis_server_unix_url(server), NULL);
+    answer = (struct answer){.done = false};
+    assert_int_equal(pd_redis_eval(ctx.redis, &script, 0, NULL, 0, on_answer, &answer, &err), 0);
+    wait_answer(&ctx, &answer);
+    assert_int_equal(answer.integer, 1);
+    assert_true(pd_redis_server_cli(server, "REPLICAOF 127.0.0.1 1"));
+    for (int i = 0; i < 2; i++) {
+        ctx.up = false;
+        answer = (struct answer){.done = false};
+        assert_int_equal(pd_redis_eval(ctx.redis, &script, 0, NULL, 0, on_answer, &answer, &err),
+                         0);
+        wait_answer(&ctx, &answer);
+        assert_int_equal(answer.kind, PD_UNAVAILABLE);
+        assert_non_null(strstr(answer.text, "READONLY"));
+        if (i == 0)
+            assert_true(pd_loop_until(&ctx.loop, &ctx.up, WAIT_MS));
+        ASK(&ctx, &second, "GET", "n");
+        assert_string_equal(second.text, "1");
+        assert_int_equal(ctx.downs, 1);
+    }
+    close_ctx(&ctx);
+    pd_redis_server_free(server);
+}
+
 static void test_scripts(void **state)
 {
     struct pd_redis_script script =
@@ -523,6 +561,7 @@ int main(void)
         cmocka_unit_test(test_restart),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_full_memory),
+        cmocka_unit_test(test_read_only),
         cmocka_unit_test(test_scripts),
         cmocka_unit_test(test_channels),
         cmocka_unit_test(test_bounds),
