@@ -44,7 +44,7 @@ class LeaderFiles(unittest.TestCase):
             second = cluster.add(config=pool("shared", 0, 3), pools={"b": pool("only-second")})
             both = [first, second]
             self.agree(both, ["shared", "only-first"], maxSize=2)
-            self.assertIn("its files count", second.log())
+            wait_for(lambda: "its files count" in second.log(), 40)
             uid = pools_of(first)["shared"]["metadata"]["uid"]
             # What a follower's own files say changes nothing, now and later.
             second.write_pool("c", pool("more-of-second"))
@@ -68,7 +68,8 @@ class LeaderFiles(unittest.TestCase):
             self.agree([second], ["shared", "only-first", "only-second", "more-of-second"],
                        maxSize=3)
             self.assertEqual(pools_of(second)["shared"]["metadata"]["uid"], uid)
-            self.assertIn("earlier leader", pools_of(second)["only-first"]["status"]["sourceError"])
+            wait_for(lambda: "earlier leader" in
+                     pools_of(second)["only-first"]["status"].get("sourceError", ""), 40)
             # The first one comes back, and follows.
             first.start()
             self.agree(both, ["shared", "only-first", "only-second", "more-of-second"], maxSize=3)
