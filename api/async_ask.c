@@ -114,10 +114,11 @@ static void on_one(void *arg, struct pd_buf *text, const struct pd_err *err)
 
     if (!err && asking->exchange)
         put_place(asking, text);
-    if (!err || err->kind != PD_NOT_FOUND || !asking->exchange || !mirror ||
-        pd_mirror_show(mirror, asking->id, *asking->own ? asking->own : NULL, on_shown, asking,
-                       &why) < 0)
+    if (!err || err->kind != PD_NOT_FOUND || !asking->exchange || !mirror)
         on_text(arg, text, err);
+    else if (pd_mirror_show(mirror, asking->id, *asking->own ? asking->own : NULL, on_shown, asking,
+                            &why) < 0)
+        on_text(arg, text, why.kind == PD_NOT_FOUND ? err : &why);
 }
 
 /* A run of a WebSocket or of SSE that goes on: it has no record before its end. `own`:
@@ -266,10 +267,17 @@ static void ask_elsewhere(struct asking *asking)
 {
     struct pd_mirror *mirror = asking->api->mirror;
     struct pd_err err;
+    int rc = PD_NOT_FOUND;
 
-    if (!mirror || pd_mirror_cancel(mirror, asking->id, *asking->own ? asking->own : NULL,
-                                    on_canceled_elsewhere, asking, &err) < 0)
+    if (mirror)
+        rc = pd_mirror_cancel(mirror, asking->id, *asking->own ? asking->own : NULL,
+                              on_canceled_elsewhere, asking, &err);
+    if (rc == PD_NOT_FOUND) {
         ask_not_live(asking);
+    } else if (rc < 0) {
+        pd_async_problem_of(asking->exchange, &err);
+        free(asking);
+    }
 }
 
 static void on_canceled(void *arg, const struct pd_err *err)

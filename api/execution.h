@@ -136,6 +136,7 @@ int pd_execution_follow(struct pd_execution *execution, const char *json, size_t
     __attribute__((warn_unused_result));
 /* Not watched, and not from within a call that tells the watches. */
 void pd_execution_mirror_free(struct pd_execution *execution);
+bool pd_execution_is_elsewhere(const struct pd_execution *execution);
 /* Its last event's number; a plain run's events are made for it. */
 uint64_t pd_execution_last_seq(struct pd_execution *execution);
 size_t pd_execution_watches(const struct pd_execution *execution);

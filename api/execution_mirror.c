@@ -12,6 +12,7 @@ struct pd_execution *pd_executions_mirror(struct pd_executions *all, const char 
 
     execution->all = all;
     execution->unlisted = true;
+    execution->elsewhere = true;
     execution->told_seq = last_seq;
     pd_strcpy(execution->id, sizeof execution->id, id);
     pd_strcpy(execution->key_id, sizeof execution->key_id, key_id);
@@ -56,6 +57,11 @@ void pd_execution_withdraw(struct pd_execution *execution, const char *why)
 size_t pd_execution_watches(const struct pd_execution *execution)
 {
     return execution->n_watches;
+}
+
+bool pd_execution_is_elsewhere(const struct pd_execution *execution)
+{
+    return execution->elsewhere;
 }
 
 uint64_t pd_execution_last_seq(struct pd_execution *execution)

@@ -63,7 +63,7 @@ struct pd_execution {
     uint64_t born;      /* of all->born */
     const char *broken; /* why its watches see no end of it; static */
     bool unlisted;      /* not in by_id */
-    /* of one at another replica */
+    bool elsewhere;     /* at another replica; of such: */
     uint64_t told_seq; /* the last event that was there when it was found */
 };
 

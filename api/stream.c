@@ -218,10 +218,13 @@ static void ask_others(const struct asking *question)
     struct pd_mirror *mirror = question->api->mirror;
     struct asking *asking = PD_NEW(struct asking);
     struct pd_err err;
+    int rc = PD_NOT_FOUND;
 
     *asking = *question;
-    if ((mirror && pd_mirror_follow(mirror, asking->id, on_elsewhere, asking, &err) == 0) ||
-        ask_records(asking))
+    if (mirror)
+        rc = pd_mirror_follow(mirror, asking->id, on_elsewhere, asking, &err);
+    asking->unsure = rc < 0 && rc != PD_NOT_FOUND;
+    if (rc == 0 || ask_records(asking))
         pd_exchange_on_gone(question->exchange, on_asking_gone, asking);
 }
 

@@ -67,7 +67,8 @@ static void on_drain(void *arg)
 {
     struct pd_viewer *viewer = arg;
 
-    if (!viewer->execution) /* others see their run to its end */
+    /* Others see their run to its end, which is this service's to wait for. */
+    if (!viewer->execution || pd_execution_is_elsewhere(viewer->execution))
         pd_viewer_leave(viewer, PD_CLOSE_GOING_AWAY, "the service is stopping");
 }
 
@@ -137,6 +138,7 @@ static void begin_sse(struct pd_viewer *viewer)
 {
     pd_exchange_on_gone(viewer->exchange, on_gone, viewer);
     pd_exchange_begin(viewer->exchange, 200, "text/event-stream", SSE_HEADERS);
+    pd_exchange_on_drain(viewer->exchange, on_drain, viewer);
     pd_exchange_on_writable(viewer->exchange, pd_viewer_on_room, viewer);
 }
 

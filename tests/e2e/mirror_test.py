@@ -386,6 +386,29 @@ class Faults(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(viewer.code, 1000)
             self.assertEqual(viewer.frames, own.frames)
 
+    async def test_one_stops(self):
+        """The one that is watched at lets its viewers go; the one that runs it ends it first."""
+        async with two() as cluster:
+            a, b = cluster.replicas
+            async with conversation(b) as (own, id):
+                async with connect(a, stream(id)) as viewer:
+                    await viewer.until("ready", 60)
+                    stopping = asyncio.create_task(asyncio.to_thread(a.stop))
+                    await viewer.end(60)
+                    self.assertEqual(viewer.code, 1001)
+                    self.assertEqual(await stopping, 0)
+                c = await asyncio.to_thread(cluster.add)
+                async with connect(c, stream(id)) as viewer:
+                    await viewer.until("ready", 60)
+                    stopping = asyncio.create_task(asyncio.to_thread(b.stop))
+                    await asyncio.sleep(0.5)
+                    await own.say(type="stdin_eof")
+                    await own.end()
+                    await viewer.end()
+                    self.assertEqual(await stopping, 0)
+            self.assertEqual(viewer.code, 1000)
+            self.assertEqual(viewer.frames, own.frames)
+
     async def test_the_other_is_killed(self):
         async with two() as cluster:
             a, b = cluster.replicas

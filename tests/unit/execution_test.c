@@ -402,6 +402,7 @@ static void test_recalled(void **state)
     assert_ptr_equal(pd_executions_find(world->all, "r"), execution);
     assert_true(pd_execution_is_done(execution));
     assert_string_equal(pd_execution_key_id(execution), "k");
+    assert_true(pd_execution_is_elsewhere(execution));
     watch(&viewer, execution, 1, false);
     assert_true(viewer.over);
     assert_string_equal(viewer.types, "accepted stdout exit ");
@@ -436,6 +437,78 @@ static void test_recalled_ones_go_first(void **state)
     assert_non_null(pd_executions_find(world->all, id));
 }
 
+/* Another replica has it: who watches is told so, and sees no end; its id is free. */
+static void test_withdrawn(void **state)
+{
+    static const char why[] = "another has it";
+    struct world *world = *state;
+    struct pd_execution_submit as = {.id = "mine"};
+    struct pd_execution *first = NULL, *second = NULL;
+    struct viewer viewer = {.seq = 0};
+
+    assert_int_equal(submit_as(world, "hold", as, &first), 0);
+    watch(&viewer, first, 1, false);
+    assert_null(pd_watch_broken(viewer.watch));
+    pd_execution_withdraw(first, why);
+    assert_ptr_equal(pd_watch_broken(viewer.watch), why);
+    assert_null(pd_executions_find(world->all, "mine"));
+    pd_execution_cancel(first);
+    assert_int_equal(submit_as(world, "print x", as, &second), 0);
+    assert_true(pd_execution_born(first) != pd_execution_born(second));
+    until_done(world, first);
+    until_done(world, second);
+    assert_int_equal(world->dones, 2);
+    assert_ptr_equal(pd_executions_find(world->all, "mine"), second);
+    if (viewer.watch)
+        pd_watch_close(viewer.watch);
+    pd_execution_withdraw(second, why); /* it is done: that stays so */
+    assert_ptr_equal(pd_executions_find(world->all, "mine"), second);
+}
+
+static int follow(struct pd_execution *execution, const char *json)
+{
+    struct pd_err err;
+
+    return pd_execution_follow(execution, json, strlen(json), 0, &err);
+}
+
+/* One of another replica: its viewers see what is told of it, from where they asked. */
+static void test_mirrored(void **state)
+{
+    static const char exit[] = "{\"type\":\"exit\",\"seq\":4,\"time\":0.3}";
+    struct world *world = *state;
+    struct pd_execution *execution = pd_executions_mirror(world->all, "far", "k", 2);
+    struct viewer all = {.seq = 0}, tail = {.seq = 0}, next = {.seq = 0};
+    size_t before = pd_executions_journal_bytes(world->all);
+
+    assert_null(pd_executions_find(world->all, "far"));
+    assert_string_equal(pd_execution_key_id(execution), "k");
+    watch(&all, execution, 1, false);
+    watch(&tail, execution, 2, false);
+    watch(&next, execution, 3, false); /* behind what was there when it was found */
+    assert_int_equal(pd_execution_watches(execution), 3);
+    assert_int_equal(follow(execution, exit), PD_CONFLICT);
+    assert_int_equal(
+        follow(execution, "{\"type\":\"accepted\",\"seq\":1,\"time\":0,\"id\":\"far\"}"), 0);
+    assert_int_equal(follow(execution, "{\"type\":\"started\",\"seq\":2,\"time\":0.1}"), 0);
+    assert_int_equal(all.seq, 2);
+    assert_int_equal(next.seq, 2);
+    assert_string_equal(next.types, "");
+    assert_true(pd_executions_journal_bytes(world->all) > before);
+    assert_int_equal(
+        follow(execution, "{\"type\":\"stdout\",\"seq\":3,\"time\":0.2,\"data\":\"x\"}"), 0);
+    assert_int_equal(follow(execution, exit), 0);
+    assert_true(all.over && tail.over && next.over);
+    assert_string_equal(all.types, "accepted started stdout exit ");
+    assert_string_equal(tail.types, "started stdout exit ");
+    assert_string_equal(next.types, "stdout exit ");
+    assert_int_equal(follow(execution, "{\"type\":\"stdout\",\"seq\":5,\"time\":0.4}"), 0);
+    assert_int_equal(pd_execution_last_seq(execution), 4);
+    assert_int_equal(pd_execution_watches(execution), 0);
+    pd_execution_mirror_free(execution);
+    assert_int_equal(pd_executions_journal_bytes(world->all), before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -451,6 +524,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_finished_ones_are_evicted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_recalled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_recalled_ones_go_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_withdrawn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_mirrored, set_up, tear_down),
     };
 
     return cmocka_run_group_tests_name("execution", tests, NULL, NULL);
