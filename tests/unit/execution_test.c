@@ -402,7 +402,7 @@ static void test_recalled(void **state)
     assert_ptr_equal(pd_executions_find(world->all, "r"), execution);
     assert_true(pd_execution_is_done(execution));
     assert_string_equal(pd_execution_key_id(execution), "k");
-    assert_true(pd_execution_is_elsewhere(execution));
+    assert_false(pd_execution_is_elsewhere(execution));
     watch(&viewer, execution, 1, false);
     assert_true(viewer.over);
     assert_string_equal(viewer.types, "accepted stdout exit ");
@@ -483,6 +483,7 @@ static void test_mirrored(void **state)
 
     assert_null(pd_executions_find(world->all, "far"));
     assert_string_equal(pd_execution_key_id(execution), "k");
+    assert_true(pd_execution_is_elsewhere(execution));
     watch(&all, execution, 1, false);
     watch(&tail, execution, 2, false);
     watch(&next, execution, 3, false); /* behind what was there when it was found */
