@@ -33,9 +33,10 @@ static void source_gone(struct pd_source_redis *source);
 static bool read_over(struct pd_source_redis *source)
 {
     source->reading = false;
-    if (source->closing)
-        source_gone(source);
-    return !source->closing;
+    if (!source->closing)
+        return true;
+    source_gone(source); /* it may be freed now */
+    return false;
 }
 
 static void begin_next(struct pd_source_redis *source)
