@@ -160,8 +160,8 @@ static void send_noop(struct bench *bench, long i)
     const struct pd_redis_arg args[] = {PD_REDIS_TEXT("bench")};
     struct pd_err err;
 
-    if (pd_redis_eval(bench->rig.redis, &bench->noop, 0, args, 1, on_noop, op_new(bench, i),
-                      &err) < 0)
+    if (pd_redis_eval(bench->rig.redis, &bench->noop, 0, args, 1, on_noop, op_new(bench, i), &err) <
+        0)
         refused(&err);
 }
 

@@ -462,9 +462,10 @@ static void test_taken_for_dead(void **state)
     open_both(world);
     assert_int_equal(accept_at(world, &world->a, "x", NULL, "{}"), 0);
     assert_true(pd_redis_server_cli(
-        world->server, "EVAL \"for _,o in ipairs(redis.call('ZRANGE','paddock:x:seen',0,-1)) do "
-                       "if string.sub(o,1,5)=='aaaa.' then redis.call('ZADD','paddock:x:seen',0,o) "
-                       "end end\" 0"));
+        world->server,
+        "EVAL \"for _,o in ipairs(redis.call('ZRANGE','paddock:x:seen',0,-1)) do "
+        "if string.sub(o,1,5)=='aaaa.' then redis.call('ZADD','paddock:x:seen',0,o) "
+        "end end\" 0"));
     /* Its own heartbeat makes it live again, or the other finds it dead first: no more than
      * one of them has x in the end. */
     pd_loop_for(&world->loop, 2500);
@@ -518,10 +519,9 @@ static void test_not_to_be_trusted(void **state)
         pd_loop_for(&world->loop, 50);
     assert_non_null(strstr(world->answer.why, "never syncs"));
     assert_true(pd_redis_server_cli(world->server, "CONFIG SET appendfsync always"));
-    assert_true(pd_redis_server_cli(
-        world->server, "CONFIG SET maxmemory 100mb maxmemory-policy allkeys-lru"));
-    while (accept_at(world, &world->a, "z", NULL, "{}") == 0 ||
-           !strstr(world->answer.why, "evict"))
+    assert_true(pd_redis_server_cli(world->server,
+                                    "CONFIG SET maxmemory 100mb maxmemory-policy allkeys-lru"));
+    while (accept_at(world, &world->a, "z", NULL, "{}") == 0 || !strstr(world->answer.why, "evict"))
         pd_loop_for(&world->loop, 50);
 }
 

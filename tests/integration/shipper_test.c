@@ -23,7 +23,8 @@
 /* Every INSERT fails with this SQLSTATE, until the trigger is dropped. */
 #define REFUSE(state)                                                                              \
     "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "                     \
-    "'BEGIN RAISE ''refused'' USING ERRCODE = ''" state "''; END';"                                \
+    "'BEGIN RAISE ''refused'' USING ERRCODE = ''" state                                            \
+    "''; END';"                                                                                    \
     "CREATE TRIGGER refuse BEFORE INSERT ON paddock.executions EXECUTE FUNCTION refuse()"
 
 struct world {
@@ -221,8 +222,7 @@ static void test_trouble_of_its_own(void **state)
         snprintf(wanted, sizeof wanted, "%zu", i + 1);
         add(world, id);
         pd_loop_for(&world->loop, 1200);
-        (void)pd_postgres_server_ask(world->server,
-                                     "DROP TRIGGER refuse ON paddock.executions");
+        (void)pd_postgres_server_ask(world->server, "DROP TRIGGER refuse ON paddock.executions");
         expect(world, COUNT, wanted);
     }
     /* The table is gone, and made anew by hand. */

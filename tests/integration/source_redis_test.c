@@ -42,8 +42,7 @@ static int set_up(void **state)
     uv_loop_init(&world->loop);
     world->server = pd_redis_server_new(NULL);
     assert_int_equal(pd_redis_url_parse(pd_redis_server_unix_url(world->server), &url, NULL), 0);
-    world->redis =
-        pd_redis_open(&(struct pd_redis_config){.loop = &world->loop, .url = &url});
+    world->redis = pd_redis_open(&(struct pd_redis_config){.loop = &world->loop, .url = &url});
     pd_redis_url_fini(&url);
     world->store = pd_store_new(&world->loop, NULL);
     const struct pd_source_redis_config config = {.loop = &world->loop,
@@ -172,8 +171,9 @@ static void test_mistakes(void **state)
     static const char *const wrong[] = {
         SET("python", "'{\"spec\": ['"),
         SET("python", MANIFEST("-1")),
-        SET("python", "'{\"apiVersion\":\"paddock.dev/v1\",\"kind\":\"SandboxPool\","
-                      "\"metadata\":{\"name\":\"other\"},\"spec\":{\"image\":\"x\"}}'"),
+        SET("python",
+            "'{\"apiVersion\":\"paddock.dev/v1\",\"kind\":\"SandboxPool\","
+            "\"metadata\":{\"name\":\"other\"},\"spec\":{\"image\":\"x\"}}'"),
         SET("python", "'a: 1\n---\nb: 2'"),
         SET("python", "''"),
     };
@@ -232,8 +232,9 @@ static void test_a_restart_without_data(void **state)
 
 static void test_a_pool_of_another(void **state)
 {
-    static const char text[] = "{apiVersion: paddock.dev/v1, kind: SandboxPool, metadata: "
-                               "{name: python}, spec: {image: mine, minSize: 1, maxSize: 2}}";
+    static const char text[] =
+        "{apiVersion: paddock.dev/v1, kind: SandboxPool, metadata: "
+        "{name: python}, spec: {image: mine, minSize: 1, maxSize: 2}}";
     struct world *world = *state;
     struct pd_pool_spec *spec = NULL;
     struct pd_schema *schema = NULL;
@@ -241,7 +242,8 @@ static void test_a_pool_of_another(void **state)
 
     assert_int_equal(pd_pool_schema_new(&schema, NULL), 0);
     assert_int_equal(pd_source_redis_parse(schema, "python", text, sizeof text - 1,
-                                           PD_PROVIDER_DOCKER, &spec, &err), 0);
+                                           PD_PROVIDER_DOCKER, &spec, &err),
+                     0);
     assert_int_equal(pd_store_pool_put(world->store, spec, "file:pools.d/python.yaml", &err), 0);
     pd_pool_spec_unref(spec);
     pd_schema_free(schema);
@@ -259,9 +261,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_set_changed_removed), TEST(test_said),
-        TEST(test_mistakes),            TEST(test_lost_is_not_removed),
-        TEST(test_a_restart_without_data), TEST(test_a_pool_of_another),
+        TEST(test_set_changed_removed),
+        TEST(test_said),
+        TEST(test_mistakes),
+        TEST(test_lost_is_not_removed),
+        TEST(test_a_restart_without_data),
+        TEST(test_a_pool_of_another),
     };
 
     if (pd_redis_server_lacks()) {

@@ -23,12 +23,12 @@ static const struct pd_viewer_limits patient = {.beat_ms = 100, .idle_ms = 60000
 
 static int set_up_quick(void **state)
 {
-    return rig_open(state, &quick);
+    return rig_open(state, &quick, NULL);
 }
 
 static int set_up_patient(void **state)
 {
-    return rig_open(state, &patient);
+    return rig_open(state, &patient, NULL);
 }
 
 /* ---- a client ---- */

@@ -14,6 +14,7 @@
 
 #include "api/api.h"
 #include "api/keys.h"
+#include "api/ledger_records.h"
 #include "api/server.h"
 #include "api/viewer.h"
 #include "common/asset.h"
@@ -51,6 +52,9 @@ struct rig {
     struct pd_languages *languages;
     struct pd_keys *keys;
     struct pd_api *api;
+    struct pd_db *db; /* NULL: nothing is accepted */
+    struct pd_records *records;
+    struct pd_ledger *ledger;
     struct pd_link *links[SANDBOXES];
     int port;
     atomic_bool healthy;
@@ -90,6 +94,10 @@ static inline void on_api_closed(void *arg)
 
     for (size_t i = 0; i < SANDBOXES; i++)
         pd_link_close(rig->links[i], NULL, NULL);
+    if (rig->db) {
+        rig->ledger->ops->close(rig->ledger, on_store_closed, rig);
+        pd_db_close(rig->db, on_store_closed, rig);
+    }
     pd_store_close(rig->store, on_store_closed, rig);
     uv_close((uv_handle_t *)&rig->stop, NULL);
     uv_close((uv_handle_t *)&rig->drain, NULL);
@@ -159,8 +167,22 @@ static void run_loop(void *arg)
     uv_run(&rig->loop, UV_RUN_DEFAULT);
 }
 
-/* viewer_limits: NULL for the defaults. */
-static inline int rig_open(void **state, const struct pd_viewer_limits *viewer_limits)
+static inline void open_ledger(struct rig *rig, const char *folder, struct pd_api_config *config)
+{
+    static const struct pd_db_schema *const schemas[] = {&pd_records_schema, NULL};
+    pd_autofree char *path = pd_asprintf("%s/paddock.db", folder);
+    const struct pd_db_config db = {.loop = &rig->loop, .path = path, .schemas = schemas};
+    struct pd_err err;
+
+    assert_int_equal(pd_db_open(&db, &rig->db, &err), 0);
+    config->records = rig->records = pd_records_new(&(struct pd_records_config){.db = rig->db});
+    config->ledger = rig->ledger = pd_ledger_records_new(rig->records);
+}
+
+/* viewer_limits: NULL for the defaults. folder: where executions are accepted; NULL: none
+ * are. */
+static inline int rig_open(void **state, const struct pd_viewer_limits *viewer_limits,
+                           const char *folder)
 {
     struct rig *rig = PD_NEW(struct rig);
     struct pd_asset asset = pd_asset_find("conf/languages.yaml");
@@ -193,6 +215,8 @@ static inline int rig_open(void **state, const struct pd_viewer_limits *viewer_l
     config.store = rig->store;
     config.languages = rig->languages;
     config.keys = rig->keys;
+    if (folder)
+        open_ledger(rig, folder, &config);
     if (pd_api_open(&config, &rig->api, &err) < 0)
         fail_msg("pd_api_open: %s", err.msg);
     rig->port = pd_api_port(rig->api);
@@ -203,7 +227,7 @@ static inline int rig_open(void **state, const struct pd_viewer_limits *viewer_l
 
 static inline int rig_set_up(void **state)
 {
-    return rig_open(state, NULL);
+    return rig_open(state, NULL, NULL);
 }
 
 static inline int rig_close(void **state)
@@ -213,6 +237,8 @@ static inline int rig_close(void **state)
     uv_async_send(&rig->stop);
     uv_thread_join(&rig->thread);
     assert_int_equal(uv_loop_close(&rig->loop), 0);
+    if (rig->records)
+        pd_records_free(rig->records);
     pd_keys_free(rig->keys);
     pd_languages_free(rig->languages);
     free(rig);

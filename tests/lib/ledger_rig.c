@@ -62,11 +62,8 @@ static size_t room(void *arg)
     return ((struct pd_ledger_rig *)arg)->room;
 }
 
-static const struct pd_ledger_events book = {.taken = on_taken,
-                                             .has = has,
-                                             .canceled = on_canceled,
-                                             .disowned = on_disowned,
-                                             .room = room};
+static const struct pd_ledger_events book = {
+    .taken = on_taken, .has = has, .canceled = on_canceled, .disowned = on_disowned, .room = room};
 
 /* ---- life ---- */
 
@@ -227,8 +224,8 @@ int pd_ledger_rig_begin(struct pd_ledger_rig *rig, const char *id)
     struct pd_ledger_answer answer = {.done = false};
     struct pd_err err;
 
-    return wait_for(rig, &answer,
-                    rig->ledger->ops->begin(rig->ledger, id, on_done, &answer, &err), &err);
+    return wait_for(rig, &answer, rig->ledger->ops->begin(rig->ledger, id, on_done, &answer, &err),
+                    &err);
 }
 
 int pd_ledger_rig_finish(struct pd_ledger_rig *rig, const struct pd_record *record)
@@ -254,8 +251,8 @@ int pd_ledger_rig_forget(struct pd_ledger_rig *rig, const char *id)
     struct pd_ledger_answer answer = {.done = false};
     struct pd_err err;
 
-    return wait_for(rig, &answer,
-                    rig->ledger->ops->forget(rig->ledger, id, on_done, &answer, &err), &err);
+    return wait_for(rig, &answer, rig->ledger->ops->forget(rig->ledger, id, on_done, &answer, &err),
+                    &err);
 }
 
 int pd_ledger_rig_get(struct pd_ledger_rig *rig, const char *id, const char *key_id,
@@ -284,8 +281,7 @@ int pd_ledger_rig_events(struct pd_ledger_rig *rig, const char *id, const char *
 
     pd_ledger_answer_fini(answer);
     return wait_for(rig, answer,
-                    rig->ledger->ops->events(rig->ledger, id, key_id, on_text, answer, &err),
-                    &err);
+                    rig->ledger->ops->events(rig->ledger, id, key_id, on_text, answer, &err), &err);
 }
 
 int pd_ledger_rig_list(struct pd_ledger_rig *rig, const struct pd_records_query *query,
@@ -303,8 +299,8 @@ int pd_ledger_rig_prune(struct pd_ledger_rig *rig)
     struct pd_ledger_answer answer = {.done = false};
     struct pd_err err;
 
-    return wait_for(rig, &answer,
-                    rig->ledger->ops->prune(rig->ledger, on_pruned, &answer, &err), &err);
+    return wait_for(rig, &answer, rig->ledger->ops->prune(rig->ledger, on_pruned, &answer, &err),
+                    &err);
 }
 
 void pd_ledger_rig_accept_first(struct pd_ledger_rig *rig, const char *id)

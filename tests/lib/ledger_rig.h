@@ -51,7 +51,7 @@ struct pd_ledger_answer {
     bool done;
     int kind; /* 0 or enum pd_err_kind */
     char why[PD_ERR_MSG_MAX];
-    char *text; /* of those that give one; else NULL */
+    char *text;                  /* of those that give one; else NULL */
     struct pd_accepted accepted; /* the first; its answer is `text` */
 };
 void pd_ledger_answer_fini(struct pd_ledger_answer *answer);
@@ -65,8 +65,7 @@ int pd_ledger_rig_cancel(struct pd_ledger_rig *rig, const char *id, const char *
 int pd_ledger_rig_forget(struct pd_ledger_rig *rig, const char *id);
 int pd_ledger_rig_get(struct pd_ledger_rig *rig, const char *id, const char *key_id,
                       struct pd_ledger_answer *answer);
-int pd_ledger_rig_body(struct pd_ledger_rig *rig, const char *id,
-                       struct pd_ledger_answer *answer);
+int pd_ledger_rig_body(struct pd_ledger_rig *rig, const char *id, struct pd_ledger_answer *answer);
 int pd_ledger_rig_events(struct pd_ledger_rig *rig, const char *id, const char *key_id,
                          struct pd_ledger_answer *answer);
 int pd_ledger_rig_list(struct pd_ledger_rig *rig, const struct pd_records_query *query,

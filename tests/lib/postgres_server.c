@@ -74,10 +74,19 @@ static pid_t spawn(struct pd_postgres_server *server, char *const *argv)
 void pd_postgres_server_start(struct pd_postgres_server *server)
 {
     pd_autofree char *program = pd_asprintf("%s/postgres", server->bin);
-    pd_autofree char *ready =
-        pd_asprintf("%s/pg_isready -q -h %s", server->bin, server->dir);
-    char *const argv[] = {program, "-D", "data", "-k", server->dir, "-c", "listen_addresses=",
-                          "-c", "fsync=off", "-c", "shared_buffers=16MB", NULL};
+    pd_autofree char *ready = pd_asprintf("%s/pg_isready -q -h %s", server->bin, server->dir);
+    char *const argv[] = {program,
+                          "-D",
+                          "data",
+                          "-k",
+                          server->dir,
+                          "-c",
+                          "listen_addresses=",
+                          "-c",
+                          "fsync=off",
+                          "-c",
+                          "shared_buffers=16MB",
+                          NULL};
     struct pd_time since = pd_time_now();
 
     server->pid = spawn(server, argv);
@@ -111,8 +120,9 @@ struct pd_postgres_server *pd_postgres_server_new(void)
         (user && chown(server->dir, user->pw_uid, user->pw_gid) < 0))
         abort();
     program = pd_asprintf("%s/initdb", server->bin);
-    char *const argv[] = {program, "-D", "data", "-U", "paddock", "-A", "trust", "--no-sync",
-                          "--no-instructions", NULL};
+    char *const argv[] = {
+        program, "-D", "data", "-U", "paddock", "-A", "trust", "--no-sync", "--no-instructions",
+        NULL};
     if (waitpid(spawn(server, argv), &status, 0) < 0 || status != 0) {
         fprintf(stderr, "initdb fails; see %s/log\n", server->dir);
         abort();
@@ -129,8 +139,8 @@ const char *pd_postgres_server_url(const struct pd_postgres_server *server)
 
 const char *pd_postgres_server_ask(struct pd_postgres_server *server, const char *sql)
 {
-    pd_autofree char *command = pd_asprintf("psql -X -At -v ON_ERROR_STOP=1 \"%s\" -c \"%s\" 2>&1",
-                                            server->url, sql);
+    pd_autofree char *command =
+        pd_asprintf("psql -X -At -v ON_ERROR_STOP=1 \"%s\" -c \"%s\" 2>&1", server->url, sql);
     FILE *pipe = popen(command, "r");
     size_t len = pipe ? fread(server->answer, 1, ANSWER_BYTES - 1, pipe) : 0;
 
