@@ -44,7 +44,7 @@ struct pd_redis {
     char why_down[PD_ERR_MSG_MAX];
     unsigned failures;
     uint64_t readonly_at_ms; /* when it was left for being read-only; 0: never */
-    int open_parts; /* sessions and timers not yet closed */
+    int open_parts;          /* sessions and timers not yet closed */
     bool closing;
     void (*closed)(void *arg);
     void *closed_arg;

@@ -171,6 +171,27 @@ class OneBucket(unittest.TestCase):
             wait_for(spent)
             self.assertEqual(once(cluster.replicas[2], text).status, REFUSED)
 
+    def test_what_waits_for_redis_comes_whole(self):
+        """The first request of a key at a replica waits for Redis's answer, with its body."""
+        with Rates(1, short_form(1, 1)) as cluster:
+            cluster.wait_all_warm()
+            service, = cluster.replicas
+            for size in (10, 70000, 600000):
+                text = cluster.key("--rate", "600/m")
+                answer = service.request("POST", "/execute",
+                                         {"code": "#%s\nprint(%d)" % ("x" * size, size)},
+                                         {"X-API-Key": text})
+                self.assertEqual(answer.status, 200, answer)
+                self.assertEqual(answer.json["output"], "%d\n" % size)
+                self.assertTrue(answer.headers["RateLimit"].startswith('"runs";r=599;'),
+                                answer.headers["RateLimit"])
+            # As events, too.
+            text = cluster.key("--rate", "600/m")
+            events = service.request("POST", "/execute", {"code": "print('seen')"},
+                                     {"X-API-Key": text, "Accept": "text/event-stream"})
+            self.assertEqual(events.status, 200, events)
+            self.assertIn(b"seen", events.body)
+
     def test_a_replica_is_killed(self):
         with Rates(3, short_form(1, 1)) as cluster:
             cluster.wait_divided(3)
