@@ -27,6 +27,15 @@ def stream(id, suffix=""):
     return "/executions/%s/stream%s" % (id, suffix)
 
 
+def hear_each_other(cluster, count):
+    """So many replicas hear what is asked of all."""
+    def heard():
+        words = cluster.redis.cli("--raw", "PUBSUB", "NUMSUB", "paddock:live").split()
+        return words[-1:] == [str(count)]
+    heard.__doc__ = "%d replicas on the channel" % count
+    wait_for(heard, 60)
+
+
 @contextlib.asynccontextmanager
 async def two():
     """Replicas A and B; a run at one of them is watched at the other."""
@@ -34,6 +43,7 @@ async def two():
     await asyncio.to_thread(cluster.__enter__)
     try:
         await asyncio.to_thread(cluster.wait_ready)
+        await asyncio.to_thread(hear_each_other, cluster, 2)
         yield cluster
     except BaseException as problem:
         await asyncio.to_thread(cluster.__exit__, type(problem), problem, None)
@@ -398,6 +408,10 @@ class Faults(unittest.IsolatedAsyncioTestCase):
                     self.assertEqual(viewer.code, 1001)
                     self.assertEqual(await stopping, 0)
                 c = await asyncio.to_thread(cluster.add)
+                await asyncio.to_thread(hear_each_other, cluster, 2)
+                def shown():
+                    return c.request("GET", "/executions/" + id).status == 200
+                await asyncio.to_thread(wait_for, shown, 60)
                 async with connect(c, stream(id)) as viewer:
                     await viewer.until("ready", 60)
                     stopping = asyncio.create_task(asyncio.to_thread(b.stop))
