@@ -37,6 +37,7 @@
 #include "agent/ecs/ecs.h"
 #endif
 #include "agent/sys.h"
+#include "common/slice.h"
 
 #define EVENTS_AT_ONCE 32
 
@@ -212,6 +213,7 @@ static void set_up(struct agent *agent)
     sigset_t signals;
 
     umask(0);
+    pd_slice_be_short();
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&signals);
     sigaddset(&signals, SIGCHLD);

@@ -22,6 +22,7 @@
 #include "cli/serve_state.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/slice.h"
 #include "controller/provider_shared.h"
 
 /* ---- stopping ---- */
@@ -183,6 +184,7 @@ static int run(struct service *service)
     struct pd_err err = {.kind = 0};
     int status = 0;
 
+    pd_slice_be_short();
     pd_service_open_metrics(service);
     open_loop(service);
     if (pd_service_open(service, &err) < 0) {

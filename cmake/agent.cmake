@@ -4,6 +4,8 @@
 find_program(MUSL_GCC musl-gcc REQUIRED)
 file(GLOB AGENT_SOURCES CONFIGURE_DEPENDS agent/*.c)
 file(GLOB AGENT_HEADERS CONFIGURE_DEPENDS agent/*.h)
+set(AGENT_COMMON ${PROJECT_SOURCE_DIR}/common/proto.c ${PROJECT_SOURCE_DIR}/common/slice.c)
+set(AGENT_COMMON_HEADERS common/proto.h common/slice.h)
 set(AGENT_BINARY ${CMAKE_BINARY_DIR}/paddock-agent)
 execute_process(COMMAND gcc -print-multiarch OUTPUT_VARIABLE MULTIARCH OUTPUT_STRIP_TRAILING_WHITESPACE)
 add_custom_command(
@@ -12,8 +14,8 @@ add_custom_command(
     -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2
     -Wimplicit-fallthrough -Wvla -Wundef -Werror -D_GNU_SOURCE -fstack-protector-strong
     -I${PROJECT_SOURCE_DIR} -idirafter /usr/include -idirafter /usr/include/${MULTIARCH}
-    -o ${AGENT_BINARY} ${AGENT_SOURCES} ${PROJECT_SOURCE_DIR}/common/proto.c
-  DEPENDS ${AGENT_SOURCES} ${AGENT_HEADERS} common/proto.c common/proto.h
+    -o ${AGENT_BINARY} ${AGENT_SOURCES} ${AGENT_COMMON}
+  DEPENDS ${AGENT_SOURCES} ${AGENT_HEADERS} ${AGENT_COMMON} ${AGENT_COMMON_HEADERS}
   VERBATIM)
 add_custom_target(pd_agent ALL DEPENDS ${AGENT_BINARY})
 
@@ -30,10 +32,10 @@ add_custom_command(
     -Wimplicit-fallthrough -Wvla -Wundef -Werror -D_GNU_SOURCE -DPD_AGENT_ECS
     -fstack-protector-strong -U_FORTIFY_SOURCE
     -I${PROJECT_SOURCE_DIR} -idirafter /usr/include -idirafter /usr/include/${MULTIARCH}
-    -o ${AGENT_ECS_BINARY} ${AGENT_SOURCES} ${AGENT_ECS_SOURCES} ${PROJECT_SOURCE_DIR}/common/proto.c
+    -o ${AGENT_ECS_BINARY} ${AGENT_SOURCES} ${AGENT_ECS_SOURCES} ${AGENT_COMMON}
     ${BEARSSL_STATIC}
   DEPENDS ${AGENT_SOURCES} ${AGENT_HEADERS} ${AGENT_ECS_SOURCES} ${AGENT_ECS_HEADERS}
-    common/proto.c common/proto.h
+    ${AGENT_COMMON} ${AGENT_COMMON_HEADERS}
   VERBATIM)
 add_custom_target(pd_agent_ecs ALL DEPENDS ${AGENT_ECS_BINARY})
 
