@@ -10,18 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/mirror_end.h"
 #include "api/mirror_state.h"
-#include "api/outcome.h"
-#include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/node.h"
 
 #define ACK_BYTES (PD_MIRROR_WINDOW_BYTES / 4)
 #define DEAF_MAX 3 /* words that nobody heard, then it is looked for again */
 #define STUCK_MAX 5
-#define EXIT_BYTES_MAX 65536
-#define EXIT_CODE_NEVER_RUN 255
 
 static const char anew[] = "it began anew, at another replica: watch it again, from the start";
 static const char gone[] = "the replica that ran it is gone, and what became of it is not known";
@@ -55,8 +51,7 @@ struct mirror_follow {
     unsigned stuck; /* times in a row that it was asked again for the same event */
     bool sure;      /* that no replica has it */
     bool unlisted;  /* not in mirror->follows: who comes now finds another */
-    bool has_cause;
-    enum pd_cause cause; /* that the ledger knows, where nobody has told its end */
+    struct pd_mirror_end end; /* that the ledger knows, where nobody has told it */
 };
 
 /* ---- life ---- */
@@ -246,92 +241,6 @@ void pd_mirror_follow_heard(struct pd_mirror *mirror, const struct pd_mirror_mes
 
 /* ---- how it ended, of the ledger ---- */
 
-static void follow_line(struct mirror_follow *follow, const char *line, size_t len)
-{
-    uint64_t last_seq = pd_execution_last_seq(follow->execution);
-    struct pd_err err;
-    int rc = pd_execution_follow(follow->execution, line, len, 0, &err);
-    char gap[PD_GAP_BYTES_MAX];
-    struct pd_journal one;
-
-    if (rc != PD_CONFLICT)
-        return;
-    /* What is between was kept nowhere. */
-    pd_journal_init(&one);
-    if (pd_journal_recall(&one, line, len, &err) == 0) {
-        pd_journal_format_gap(last_seq + 1, one.events[one.count - 1]->from_seq - 1, 0, gap);
-        (void)!pd_execution_follow(follow->execution, gap, strlen(gap), 0, &err);
-        (void)!pd_execution_follow(follow->execution, line, len, 0, &err);
-    }
-    pd_journal_fini(&one);
-}
-
-/* It never told of an end: as much as is known. */
-static void make_exit(struct mirror_follow *follow)
-{
-    const struct pd_run_result result = {
-        .cause = follow->cause,
-        .exit_code = EXIT_CODE_NEVER_RUN,
-        .start = PD_START_COLD,
-        .usage.memory_method = "none",
-        .message = follow->cause == PD_CAUSE_LOST ? "the replica that ran it was lost" : "",
-    };
-    const struct pd_job_times times = {0};
-    struct pd_journal one;
-    pd_autobuf struct pd_buf members;
-    struct pd_err err;
-
-    pd_journal_init(&one);
-    one.last_seq = pd_execution_last_seq(follow->execution);
-    pd_buf_init(&members, EXIT_BYTES_MAX);
-    if (pd_outcome_format_exit(follow->run, &result, &times, false, &members, &err) == 0) {
-        const struct pd_entry *exit =
-            pd_journal_add(&one, PD_ENTRY_EXIT, 0, members.data, members.len, 0);
-        (void)!pd_execution_follow(follow->execution, exit->json, exit->len, 0, &err);
-    }
-    pd_journal_fini(&one);
-}
-
-static const char *text_of(const struct pd_node *map, const char *name)
-{
-    const struct pd_node *node = pd_node_get(map, name);
-
-    return node && node->kind == PD_NODE_STRING ? node->string.text : NULL;
-}
-
-/* Of a row: whether it is done, and of which cause where that alone is to be told. */
-static bool read_row(struct mirror_follow *follow, const struct pd_buf *row)
-{
-    static const enum pd_cause told[] = {PD_CAUSE_LOST, PD_CAUSE_CANCELED};
-    pd_autonode struct pd_node *node = NULL;
-    const char *status, *cause;
-
-    if (pd_json_parse(row->data, row->len, &node, NULL) < 0)
-        return false;
-    status = text_of(node, "status");
-    cause = text_of(node, "cause");
-    for (size_t i = 0; cause && i < PD_COUNT(told); i++) {
-        if (strcmp(cause, pd_cause_name(told[i])) == 0) {
-            follow->has_cause = true;
-            follow->cause = told[i];
-        }
-    }
-    return status && strcmp(status, "done") == 0;
-}
-
-static void take_lines(struct mirror_follow *follow, const struct pd_buf *text)
-{
-    const char *end = text->data + text->len;
-    const char *at = text->len > 0 ? memchr(text->data, '\n', text->len) : NULL; /* the key */
-
-    while (at && ++at < end) {
-        const char *line = at;
-        at = memchr(line, '\n', (size_t)(end - line));
-        if (at && at > line)
-            follow_line(follow, line, (size_t)(at - line));
-    }
-}
-
 static void on_last_events(void *arg, struct pd_buf *text, const struct pd_err *err)
 {
     struct mirror_follow *follow = arg;
@@ -341,9 +250,9 @@ static void on_last_events(void *arg, struct pd_buf *text, const struct pd_err *
         follow->state = SEEKING; /* again, soon */
     } else if (follow->state == ENDING) {
         if (!err)
-            take_lines(follow, text);
-        if (!pd_execution_is_done(follow->execution) && follow->has_cause)
-            make_exit(follow);
+            pd_mirror_end_take(follow->execution, text);
+        if (!pd_execution_is_done(follow->execution) && follow->end.has_cause)
+            pd_mirror_end_make(follow->execution, follow->run, follow->end.cause);
         if (pd_execution_is_done(follow->execution))
             be_over(follow);
         else
@@ -363,7 +272,7 @@ static void on_row(void *arg, struct pd_buf *text, const struct pd_err *err)
         settle(follow);
     } else if (err && err->kind == PD_NOT_FOUND && follow->sure) {
         break_off(follow, gone);
-    } else if (!err && read_row(follow, text) &&
+    } else if (!err && pd_mirror_end_read(text, &follow->end) && follow->end.is_done &&
                ledger->ops->events(ledger, follow->run, NULL, on_last_events, follow, &why) == 0) {
         follow->state = ENDING;
         follow->asking = true;

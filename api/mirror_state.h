@@ -3,6 +3,7 @@
  *   mirror.c          opening and closing, the channels, time
  *   mirror_ask.c      questions to all, and what they are answered
  *   mirror_follow.c   runs elsewhere that are watched here
+ *   mirror_end.c      how such a run ended, of what the ledger kept
  *   mirror_tell.c     runs here that are watched elsewhere
  *   mirror_message.c  the messages */
 #ifndef PD_API_MIRROR_STATE_H
