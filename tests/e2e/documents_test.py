@@ -19,7 +19,7 @@ MAY = {
     "agent": set(),
 }
 # The agent links the frames and nothing else of common/.
-AGENT_OF_COMMON = {"common/proto.h"}
+AGENT_OF_COMMON = {"common/proto.h", "common/slice.h"}
 
 
 def files(folder, *suffixes):
