@@ -401,7 +401,8 @@ void run_on_prog_done(struct agent *agent, int status)
         sys_close(&slot->stdout_r);
         sys_close(&slot->stderr_r);
     }
-    kill(slot->prog, SIGKILL);
+    if (slot->prog > 0)
+        kill(slot->prog, SIGKILL);
     run_on_prog_end(agent, &end);
 }
 

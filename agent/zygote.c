@@ -223,10 +223,15 @@ static void settle_dead(struct agent *agent, const struct zygote *zygote)
  * stays; its orphans come to the agent. */
 static void replace(struct agent *agent, struct lang *lang)
 {
-    lose_joining(agent, lang, &lang->zygote);
-    kill(lang->zygote.pid, SIGKILL);
-    settle_dead(agent, &lang->zygote);
-    close(lang->zygote.sock);
+    int failed = lang->spares_failed;
+
+    if (lang->zygote.sock >= 0) { /* else it is gone already */
+        lose_joining(agent, lang, &lang->zygote);
+        kill(lang->zygote.pid, SIGKILL);
+        settle_dead(agent, &lang->zygote);
+        close(lang->zygote.sock);
+    }
+    lang->spares_failed = failed; /* those that it was about to fork have not failed */
     poll_change(agent, lang->next.sock, 0, EVENT_ZYGOTE, 0, 0);
     lang->zygote = lang->next;
     lang->next = (struct zygote){.sock = -1};

@@ -49,7 +49,7 @@ class Aarch64(unittest.TestCase):
 
     def test_the_agent_compiles(self):
         sources = sorted(os.path.relpath(path, ROOT) for path in glob.glob(os.path.join(ROOT, "agent", "*.c")))
-        path = self.compile(CC, "agent", *sources, "common/proto.c")
+        path = self.compile(CC, "agent", *sources, "common/proto.c", "common/slice.c")
         with open(path, "rb") as file:
             head = file.read(20)
         self.assertEqual((head[:5], head[18]), (b"\x7fELF\x02", 183), "no 64-bit program for aarch64")
