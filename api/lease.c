@@ -192,7 +192,8 @@ bool pd_lease_tick(struct pd_lease *lease, struct pd_time now,
     drop_stale(lease, now);
     lease->used_then = used;
     lease->used = 0;
-    if (lease->asking || (lease->held == 0 && lease->owed == 0))
+    /* Alone, it asks for nothing: the answer is what ends that. */
+    if (lease->asking || (!lease->alone && lease->held == 0 && lease->owed == 0))
         return false;
     keep = used > 0 ? least(lease->held, block_of(lease, 0)) : 0;
     *ret_question = (struct pd_lease_question){

@@ -213,7 +213,7 @@ static void on_late(uv_timer_t *timer)
             entry->lease.alone = true;
             wake(entry);
         } else {
-            uv_timer_start(timer, on_late, PD_RATES_WAIT_MS, 0);
+            uv_timer_start(timer, on_late, PD_RATES_WAIT_MS / 10, 0);
         }
     }
 }
