@@ -263,8 +263,8 @@ static void on_use(void *arg, const char *key_id, int running, bool at_limit)
 
     if (!entry)
         return;
-    if (!at_limit)
-        entry->peak = most(entry->peak, running + 1);
+    /* One that was refused at once, too: the next try is to find a place. */
+    entry->peak = most(entry->peak, least(running + 1, entry->whole));
     if (!at_limit || entry->alone)
         return; /* alone: each tick asks */
     if (entry->wanted <= running && entry->wanted < entry->whole)
