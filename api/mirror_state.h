@@ -32,6 +32,7 @@ struct pd_mirror {
     struct pd_ring followed;  /* the same */
     struct pd_ring tells;
     size_t n_tells;
+    size_t flying; /* bytes of events that Redis has not answered */
     size_t refs; /* answers of Redis and of the ledger that are to come, and the timer */
     bool closing;
     void (*closed)(void *closed_arg);

@@ -9,6 +9,9 @@
 #include "common/mem.h"
 
 #define LINE_HEAD_BYTES 24
+/* Of all messages under way: the connection is the ledger's, too. One more may be begun
+ * below it. */
+#define FLYING_BYTES_MAX (16u * 1024 * 1024)
 
 struct tell {
     struct pd_ring in_mirror;
@@ -19,7 +22,8 @@ struct tell {
     struct pd_watch *watch;
     uint64_t sent_bytes, taken_bytes; /* of payloads */
     uint64_t due_ms;                  /* then its silence is its end */
-    bool on_its_way;                  /* a message that Redis has not answered */
+    bool on_its_way;                  /* a message that Redis has not answered, */
+    size_t flying;                    /* of so many bytes */
     bool over;                        /* and it is the last one */
     bool dropped;                     /* freed by that answer */
 };
@@ -81,6 +85,7 @@ static void on_told(void *arg, const struct pd_err *err, const struct pd_redis_r
     bool heard = !err && reply->type == PD_REDIS_INTEGER && reply->integer > 0;
 
     tell->on_its_way = false;
+    tell->mirror->flying -= tell->flying;
     if (tell->dropped)
         free(tell);
     else if (!heard || tell->over) /* one that was not heard is asked for again */
@@ -95,7 +100,8 @@ static void pump(struct tell *tell)
     pd_autobuf struct pd_buf lines = {.data = NULL};
     struct pd_err err;
 
-    if (tell->on_its_way || tell->sent_bytes - tell->taken_bytes >= PD_MIRROR_WINDOW_BYTES)
+    if (tell->on_its_way || tell->mirror->flying >= FLYING_BYTES_MAX ||
+        tell->sent_bytes - tell->taken_bytes >= PD_MIRROR_WINDOW_BYTES)
         return;
     if (pd_watch_broken(tell->watch)) {
         say_gone(tell);
@@ -114,10 +120,13 @@ static void pump(struct tell *tell)
     message.payload_len = lines.len;
     tell->sent_bytes += lines.len;
     tell->on_its_way = true;
+    tell->flying = lines.len;
     if (pd_mirror_say(tell->mirror, tell->peer, &message, on_told, tell, &err) < 0) {
         tell->on_its_way = false;
         tell_drop(tell);
+        return;
     }
+    tell->mirror->flying += tell->flying;
 }
 
 static void on_more(void *arg)
@@ -246,8 +255,10 @@ void pd_mirror_tells_tick(struct pd_mirror *mirror)
     for (struct pd_ring *at = mirror->tells.next; at != &mirror->tells; at = next) {
         struct tell *tell = PD_CONTAINER_OF(at, struct tell, in_mirror);
         next = at->next;
-        if (tell->due_ms > now_ms)
+        if (tell->due_ms > now_ms) {
+            pump(tell); /* what was held back by others */
             continue;
+        }
         pd_log(PD_LOG_DEBUG, "mirror", "a replica that was told of a run has gone", "run",
                tell->run, NULL);
         tell_drop(tell);
