@@ -249,7 +249,7 @@ void pd_kube_handle(struct pd_kube *kube, struct pd_exchange *exchange)
 
 bool pd_kube_knows_pools(const struct pd_kube *kube)
 {
-    return !kube->shared || pd_kube_shared_is_on(kube->shared);
+    return !kube->shared || pd_kube_shared_is_settled(kube->shared);
 }
 
 int pd_kube_open(const struct pd_kube_config *config, struct pd_kube **ret_kube, struct pd_err *err)

@@ -12,6 +12,7 @@
 #include "common/log.h"
 
 #define CLEAN_MS 10000
+#define SETTLED_MS 5000 /* meanwhile others write again what Redis has lost */
 
 struct known *pd_kube_shared_find(const struct pd_kube_shared *shared, enum pd_kube_entry_kind kind,
                                   const char *name)
@@ -27,9 +28,9 @@ const char *pd_kube_shared_lease(const struct pd_kube_shared *shared)
     return shared->config.peers->lease(shared->config.peers->arg);
 }
 
-bool pd_kube_shared_is_on(const struct pd_kube_shared *shared)
+bool pd_kube_shared_is_settled(const struct pd_kube_shared *shared)
 {
-    return shared->on;
+    return shared->on && uv_now(shared->config.loop) - shared->on_ms >= SETTLED_MS;
 }
 
 int pd_kube_shared_pool(const struct pd_kube_shared *shared, const char *name,

@@ -64,8 +64,8 @@ int pd_kube_shared_open(const struct pd_kube_shared_config *config,
 /* What waits is told PD_CANCELED. `closed` fires once from the loop. */
 void pd_kube_shared_close(struct pd_kube_shared *shared, void (*closed)(void *arg), void *arg);
 
-/* Whether what is shown comes from Redis: it has been read once. */
-bool pd_kube_shared_is_on(const struct pd_kube_shared *shared);
+/* Whether what is shown comes from Redis, and all of it is there: it was read a while ago. */
+bool pd_kube_shared_is_settled(const struct pd_kube_shared *shared);
 
 /* Read what has changed. 0: `done` fires once from the loop, err NULL when everything
  * that was written before the call is known. PD_UNAVAILABLE: it never fires. */

@@ -68,6 +68,8 @@ static void take_text(struct pd_kube_shared *shared, const char *field, const ch
     if (pd_kube_entry_parse(field, strlen(field), text, len, &entry, &err) < 0) {
         pd_log(PD_LOG_ERROR, "kube", "what Redis has of an object is not understood", "field",
                field, "err", err.msg, NULL);
+        if (known)
+            known->here = true; /* it is as it was */
         return;
     }
     if (!known && shared->n_known >= PD_KUBE_SHARED_FIELDS_MAX) {

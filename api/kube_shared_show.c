@@ -149,6 +149,7 @@ static bool is_first_of_pool(const struct pd_kube_shared *shared, const struct k
 void pd_kube_shared_show_all(struct pd_kube_shared *shared)
 {
     shared->on = true;
+    shared->on_ms = uv_now(shared->config.loop);
     pd_kube_watch_share(shared->config.watch);
     for (size_t i = 0; i < shared->n_known; i++) {
         const struct known *known = shared->known[i];

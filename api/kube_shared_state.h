@@ -56,6 +56,7 @@ struct pd_kube_shared {
     uint64_t position;          /* everything up to this version was read */
     uint64_t version;           /* the greatest that was heard of; never falls */
     bool on;
+    uint64_t on_ms; /* since when, on the loop's clock */
 
     bool reading, again;
     bool reading_all;     /* this read began with everything */

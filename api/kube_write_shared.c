@@ -153,7 +153,9 @@ static void on_put(void *arg, const struct pd_err *err, uint64_t version)
         answer(write, pd_kube_version(version, text));
     } else if (err->kind != PD_CONFLICT) {
         end_away(write, true, err);
-    } else if (write->exchange && ++write->attempts >= ATTEMPTS_MAX) {
+    } else if (!write->exchange) { /* nobody asks any more, and all may be closing */
+        pd_kube_write_free(write);
+    } else if (++write->attempts >= ATTEMPTS_MAX) {
         PD_REFUSE(write, 409, "others change it all the time; try again");
         pd_kube_write_free(write);
     } else {
