@@ -21,7 +21,7 @@
 #include "controller/state.h"
 
 #define KEYS_PER_TURN 64
-#define CLOSE_TIMEOUT_MS (15 * 1000)
+#define CLOSE_TIMEOUT_MS (7 * 1000) /* within PD_SERVE_CLOSE_MS of cli/serve.h */
 
 /* ---- the line ---- */
 

@@ -75,6 +75,7 @@ static void on_redis_up(void *arg)
     struct shared *shared = arg;
     const struct pd_provider_event event = {.type = PD_PROVIDER_UP};
 
+    pd_shared_made_subscriber.begun(shared); /* what is still wished for is written again */
     if (shared->watcher && shared->replica && shared->below_is_up)
         shared->watcher(shared->watcher_arg, &event);
 }

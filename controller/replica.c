@@ -188,8 +188,10 @@ static void note_dataset(struct pd_replica *replica, const struct pd_redis_reply
 
     if (!now_ms || !dataset || dataset->len >= sizeof replica->dataset)
         return;
-    if (replica->dataset[0] && strcmp(replica->dataset, dataset->text) != 0)
+    if (replica->dataset[0] && strcmp(replica->dataset, dataset->text) != 0) {
         write_down_known(replica, now_ms);
+        replica->refused = true; /* and so is what was written last: it is lost */
+    }
     pd_strcpy(replica->dataset, sizeof replica->dataset, dataset->text);
 }
 

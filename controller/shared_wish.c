@@ -8,9 +8,12 @@
 #include "common/mem.h"
 #include "controller/shared_state.h"
 
-/* KEYS wishes, sandboxes, lease; ARGV replica. Withdraws this replica's wishes that nobody
- * has begun to carry out, or that nobody is there to carry out any more: their ids. What
- * was begun keeps its record: the next leader finds this replica dead, and looks. */
+#define WITHDRAWN_AT_ONCE 256 /* the others with the next heartbeat */
+
+/* KEYS wishes, sandboxes, lease; ARGV replica, ids of its wishes... Withdraws this replica's
+ * wishes that nobody has begun to carry out, or that nobody is there to carry out any more,
+ * or that Redis has lost: their ids. What was begun keeps its record: the next leader finds
+ * this replica dead, and looks. */
 const char pd_shared_withdraw_script[] =
     "local withdrawn = {}\n"
     "local leaderless = redis.call('EXISTS', KEYS[3]) == 0\n"
@@ -20,6 +23,12 @@ const char pd_shared_withdraw_script[] =
     "      (leaderless or redis.call('HEXISTS', KEYS[2], wishes[i]) == 0) then\n"
     "    redis.call('HDEL', KEYS[1], wishes[i])\n"
     "    table.insert(withdrawn, wishes[i])\n"
+    "  end\n"
+    "end\n"
+    "for i = 2, #ARGV do\n"
+    "  if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 0 and\n"
+    "      (leaderless or redis.call('HEXISTS', KEYS[2], ARGV[i]) == 0) then\n"
+    "    table.insert(withdrawn, ARGV[i])\n"
     "  end\n"
     "end\n"
     "return withdrawn\n";
@@ -218,15 +227,20 @@ static void on_withdrawn(void *arg, const struct pd_err *err, const struct pd_re
 void pd_provider_shared_withdraw(struct pd_provider *provider)
 {
     struct shared *shared = pd_shared_of(provider);
+    struct wish *wish;
+    size_t n = 4;
     struct pd_err err;
 
     shared->withdrawing = true; /* and asked again with each heartbeat */
     if (!shared->replica || shared->closing)
         return;
-    const struct pd_redis_arg args[] = {
+    struct pd_redis_arg args[4 + WITHDRAWN_AT_ONCE] = {
         PD_REDIS_TEXT(shared->wishes_key), PD_REDIS_TEXT(shared->sandboxes_key),
         PD_REDIS_TEXT(shared->lease_key), PD_REDIS_TEXT(provider->instance)};
-    if (pd_redis_eval(shared->config.redis, &shared->withdraw_script, 3, args, 4, on_withdrawn,
+    LIST_FOREACH(wish, &shared->wishes, next)
+    if (n < PD_COUNT(args))
+        args[n++] = PD_REDIS_TEXT(wish->id);
+    if (pd_redis_eval(shared->config.redis, &shared->withdraw_script, 3, args, n, on_withdrawn,
                       shared, &err) == 0)
         shared->open_parts++;
 }
