@@ -85,7 +85,7 @@ def begun_at(service, body):
         if answer.status != 202:
             return None
         id = answer.json["id"]
-        reaches(service, id, "running")
+        reaches(service, id, "running", "done")
         if 'msg="run sent" run=%s' % id in service.log():
             return id
         service.request("DELETE", "/executions/" + id)
