@@ -58,6 +58,24 @@ static void test_alone(void **state)
     assert_int_equal(pd_lease_take(&lease, at_ms(4260000)), PD_LEASE_NO);
 }
 
+/* Its own part spent and nothing owed: it must ask all the same, or it hears of nothing. */
+static void test_alone_it_asks_on(void **state)
+{
+    const struct pd_lease_answer full = {.granted = 0, .left = 10};
+    struct pd_lease_question question;
+    struct pd_lease lease;
+
+    (void)state;
+    pd_lease_init(&lease, 10, 3600, false);
+    lease.own = 0;
+    lease.refilled = start;
+    lease.alone = true;
+    assert_int_equal(pd_lease_take(&lease, start), PD_LEASE_NO);
+    assert_true(pd_lease_tick(&lease, at_ms(1000), &question));
+    pd_lease_answered(&lease, &question, &full, at_ms(1001));
+    assert_int_equal(pd_lease_take(&lease, at_ms(1002)), PD_LEASE_ASK);
+}
+
 static void test_first_is_asked_for(void **state)
 {
     struct pd_lease lease;
@@ -353,6 +371,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_alone_it_asks_on),
         cmocka_unit_test(test_first_is_asked_for),
         cmocka_unit_test(test_held_tokens_go_stale),
         cmocka_unit_test(test_what_is_not_used_goes_back),
